@@ -1,0 +1,32 @@
+"""Settings shared by all tests: quiet TensorFlow, the --slow flag, the reference folder."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser):
+  parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config, items):
+  if not config.getoption("--slow"):
+    for item in items:
+      if "slow" in item.keywords:
+        item.add_marker(pytest.mark.skip(reason="slow: needs --slow"))
+
+
+@pytest.fixture(scope="session")
+def reference():
+  """The folder with numbers of the original program; tests that need it are skipped without it."""
+  path = ROOT.parent / "shared" / "reference"
+  if not path.is_dir():
+    pytest.skip("the reference numbers of the original program are not beside this checkout")
+  return path
