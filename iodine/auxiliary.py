@@ -1,0 +1,187 @@
+"""The auxiliary inputs a_k of the refinement network (paper, Sec. 3.2 and Appendix C)."""
+
+import difflib
+from typing import NamedTuple
+
+import sonnet as snt
+import tensorflow as tf
+
+from iodine import coordinates
+
+SPATIAL_INPUTS = (
+  "image",
+  "means",
+  "mask",
+  "mask_logits",
+  "mask_posterior",
+  "grad_means",
+  "grad_mask",
+  "likelihood",
+  "leave_one_out",
+  "coordinates",
+)
+VECTOR_INPUTS = ("posterior", "grad_posterior")
+ALL_INPUTS = SPATIAL_INPUTS + VECTOR_INPUTS
+
+CAPACITY = 0.5  # the released code's constant input channels
+
+
+class Inputs(NamedTuple):
+  spatial: tf.Tensor  # [B*K, H, W, c]
+  vector: tf.Tensor  # [B*K, v]
+
+
+class Gradients(NamedTuple):
+  """Gradients of the loss L of Eq. 4's term t, per image."""
+
+  params: tf.Tensor  # [B, K, 2 Z]
+  means: tf.Tensor  # [B, K, H, W, C]
+  mask_logits: tf.Tensor  # [B, K, H, W, 1]
+
+
+def check_inputs(names):
+  """Raises ValueError for a name that is no auxiliary input, or when no spatial one is left."""
+  for name in names:
+    if name not in ALL_INPUTS:
+      near = difflib.get_close_matches(name, ALL_INPUTS, n=1)
+      hint = f"did you mean {near[0]!r}? " if near else ""
+      raise ValueError(
+        f"unknown auxiliary input {name!r}: {hint}The inputs are {', '.join(ALL_INPUTS)}"
+      )
+  if not set(names) & set(SPATIAL_INPUTS):
+    raise ValueError("at least one spatial auxiliary input must stay on")
+
+
+class AuxiliaryInputs(snt.Module):
+  """Computes, normalises and concatenates the inputs that are switched on.
+
+  grad_means, grad_mask (taken at the mask logits), likelihood, leave_one_out and grad_posterior
+  are layer-normed over all but their first axis, and no gradient flows back through them.
+
+  Args:
+    image_size: (H, W, C).
+    inputs: names out of `ALL_INPUTS`; leaving some out is the ablation of Figs. 33-40.
+    coordinate_type: "linear" ([x, y] from -1 to 1) or "cosine" (8 channels; the released code).
+    log_space: the released code's forms: likelihood as log p(x|z), leave-one-out as
+      log p(x|z) - log p(x|z without k), mask posterior as p_k / (sum_j p_j + 1e-6). Otherwise
+      p(x|z) and p(x|z without k) themselves, as in the paper.
+    capacity: append the released code's constant channels.
+
+  Raises:
+    ValueError: an unknown input or coordinate type.
+  """
+
+  def __init__(
+    self,
+    image_size,
+    inputs=ALL_INPUTS,
+    coordinate_type="linear",
+    log_space=False,
+    capacity=False,
+    name=None,
+  ):
+    super().__init__(name=name)
+    check_inputs(inputs)
+    self._inputs = tuple(inputs)
+    self._log_space = log_space
+    self._capacity = capacity
+    height, width, image_channels = image_size
+    if coordinate_type == "linear":
+      self._coordinates = coordinates.linear(height, width, order="xy")
+    elif coordinate_type == "cosine":
+      self._coordinates = coordinates.cosine(height, width)
+    else:
+      raise ValueError(f'coordinate_type must be "linear" or "cosine", got {coordinate_type!r}')
+    self._image_channels = image_channels
+    self.norms = {
+      name: snt.LayerNorm(
+        axis=slice(1, None), create_scale=True, create_offset=True, name=f"layer_norm_{name}"
+      )
+      for name in ("grad_means", "grad_mask", "likelihood", "leave_one_out", "grad_posterior")
+      if name in self._inputs
+    }
+
+  @property
+  def names(self):
+    """The inputs that are switched on, in the order in which they are concatenated."""
+    return self._inputs
+
+  @property
+  def channels(self):
+    """Channels of each spatial input that is on, in the order of concatenation."""
+    sizes = dict.fromkeys(SPATIAL_INPUTS, 1)
+    sizes.update(dict.fromkeys(("image", "means", "grad_means"), self._image_channels))
+    sizes["coordinates"] = self._coordinates.shape[-1]
+    channels = {name: sizes[name] for name in self.names if name in sizes}
+    return {**channels, "capacity": 1} if self._capacity else channels
+
+  def normalised(self, images, params, mixture, grads):
+    """All inputs by name: images [B, H, W, C], params [B, K, 2 Z], SpatialMixture, Gradients.
+
+    Returns:
+      dict of [B, K, H, W, c], or [B, 1, H, W, c] where the slots share an input, and [B, K, 2 Z].
+    """
+    makers = {
+      "image": lambda: images[:, None],
+      "means": lambda: mixture.means,
+      "mask": lambda: mixture.masks,
+      "mask_logits": lambda: mixture.mask_logits,
+      "mask_posterior": lambda: self._mask_posterior(mixture),
+      "grad_means": lambda: grads.means,
+      "grad_mask": lambda: grads.mask_logits,
+      "likelihood": lambda: self._likelihood(mixture.log_prob),
+      "leave_one_out": lambda: self._leave_one_out(mixture),
+      "coordinates": lambda: tf.constant(self._coordinates[None, None], images.dtype),
+      "posterior": lambda: params,
+      "grad_posterior": lambda: grads.params,
+    }
+    return {name: self._normalise(name, makers[name]()) for name in self._inputs}
+
+  def __call__(self, images, params, mixture, grads):
+    """As `normalised`, concatenated and with the slots folded into the batch: Inputs."""
+    inputs = self.normalised(images, params, mixture, grads)
+    batch_slots = tf.shape(mixture.means)[:2]  # [B, K]
+    height, width = mixture.means.shape[2:4]
+    spatial = []
+    for name in self._inputs:
+      if name in SPATIAL_INPUTS:
+        x = inputs[name]
+        spatial.append(
+          tf.broadcast_to(x, tf.concat([batch_slots, [height, width, x.shape[-1]]], axis=0))
+        )
+    vector = [inputs[name] for name in self._inputs if name in VECTOR_INPUTS]
+    if self._capacity:
+      spatial.append(tf.fill(tf.concat([batch_slots, [height, width, 1]], axis=0), CAPACITY))
+      vector.append(tf.fill(tf.concat([batch_slots, [1]], axis=0), CAPACITY))
+      spatial[-1] = tf.cast(spatial[-1], images.dtype)
+      vector[-1] = tf.cast(vector[-1], images.dtype)
+    spatial = tf.concat(spatial, axis=-1)  # [B, K, H, W, c]
+    return Inputs(
+      spatial=tf.reshape(spatial, [-1, height, width, spatial.shape[-1]]),
+      vector=_flatten_slots(tf.concat(vector, axis=-1)) if vector else None,
+    )
+
+  def _mask_posterior(self, mixture):
+    if not self._log_space:
+      return mixture.mask_posterior
+    densities = tf.exp(mixture.log_components)
+    return densities / (tf.reduce_sum(densities, axis=1, keepdims=True) + 1e-6)
+
+  def _likelihood(self, log_prob):
+    return log_prob if self._log_space else tf.exp(log_prob)
+
+  def _leave_one_out(self, mixture):
+    without = mixture.leave_one_out_log_prob
+    return mixture.log_prob - without if self._log_space else tf.exp(without)
+
+  def _normalise(self, name, x):
+    if name not in self.norms:
+      return x
+    x = tf.stop_gradient(x)
+    shape = tf.shape(x)
+    return tf.reshape(self.norms[name](_flatten_slots(x)), shape)
+
+
+def _flatten_slots(x):
+  """[B, K, ...] -> [B*K, ...]"""
+  return tf.reshape(x, [-1, *x.shape[2:]])

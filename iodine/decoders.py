@@ -1,0 +1,146 @@
+"""Slot decoders: z [B, K, Z] -> component means and mask logits (paper, Sec. 2.1 and Appendix C)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import sonnet as snt
+import tensorflow as tf
+
+from iodine import coordinates
+
+
+class Decoded(NamedTuple):
+  means: tf.Tensor  # [B, K, H, W, C]
+  mask_logits: tf.Tensor  # [B, K, H, W, 1]
+
+
+class SpatialBroadcastDecoder(snt.Module):
+  """Broadcasts each slot's latent over the image, appends coordinates, and convolves.
+
+  Args:
+    image_size: (H, W, C).
+    channels: output channels of the ELU convolutions; a linear one of C + 1 channels follows.
+    kernel_size: of all convolutions, size-preserving.
+    constant: value of one more channel appended to z (the released code's 5.0), or None.
+  """
+
+  def __init__(self, image_size, channels, kernel_size, constant=None, name=None):
+    super().__init__(name=name)
+    self._image_size = tuple(image_size)
+    self._constant = constant
+    height, width, image_channels = self._image_size
+    self.broadcast_conv = BroadcastConv2D((height, width), channels[0], kernel_size)
+    self.convs = [
+      snt.Conv2D(c, kernel_size, name=f"conv_{i + 1}")
+      for i, c in enumerate([*channels[1:], image_channels + 1])
+    ]
+
+  def __call__(self, z):
+    """z [B, K, Z] -> Decoded. Each slot is decoded by itself: slots meet in the softmax only."""
+    num_slots, latent_size = tf.shape(z)[1], z.shape[2]
+    flat = tf.reshape(z, [-1, latent_size])  # [B*K, Z]
+    if self._constant is not None:
+      flat = tf.pad(flat, [[0, 0], [0, 1]], constant_values=self._constant)  # [B*K, Z+1]
+    net = self.broadcast_conv(flat)  # [B*K, H, W, c]
+    for conv in self.convs:
+      net = conv(tf.nn.elu(net))  # [B*K, H, W, c]
+    return _split_slots(net, num_slots, z.shape[1], self._image_size)
+
+
+class BroadcastConv2D(snt.Module):
+  """SAME convolution of [z broadcast over H x W | linear coordinates], at a fraction of the cost.
+
+  The convolution of a constant image is constant but for the zero-padded border. So z is convolved
+  on a (2r+1)-square, r the kernel's radius, whose middle row and column then repeat; the
+  coordinates are convolved once for all slots. The numbers are those of the plain convolution.
+
+  Args:
+    output_size: (H, W).
+    output_channels: channels out.
+    kernel_size: odd.
+  """
+
+  def __init__(self, output_size, output_channels, kernel_size, name=None):
+    super().__init__(name=name)
+    if kernel_size % 2 == 0:
+      raise ValueError(f"the decoder's kernel size must be odd, got {kernel_size}")
+    self._height, self._width = output_size
+    self._output_channels = output_channels
+    self._kernel_size = kernel_size
+    self._coordinates = coordinates.linear(self._height, self._width, order="yx")
+
+  @snt.once
+  def _initialize(self, z):
+    size = self._kernel_size
+    shape = [size, size, z.shape[-1] + 2, self._output_channels]
+    stddev = 1 / np.sqrt(np.prod(shape[:-1]))
+    self.w = tf.Variable(snt.initializers.TruncatedNormal(stddev=stddev)(shape, z.dtype), name="w")
+    self.b = tf.Variable(tf.zeros([self._output_channels], z.dtype), name="b")
+
+  def __call__(self, z):
+    """z [N, Z] -> [N, H, W, c], before any activation."""
+    self._initialize(z)
+    latent_size, size = z.shape[-1], self._kernel_size
+    w = tf.convert_to_tensor(self.w)
+    square = tf.broadcast_to(
+      z[:, None, None, :],
+      [tf.shape(z)[0], min(size, self._height), min(size, self._width), latent_size],
+    )
+    of_z = tf.nn.conv2d(square, w[:, :, :latent_size], strides=1, padding="SAME")
+    of_z = _repeat_middle(of_z, self._height, axis=1)
+    of_z = _repeat_middle(of_z, self._width, axis=2)  # [N, H, W, c]
+    grid = tf.constant(self._coordinates[None], z.dtype)  # [1, H, W, 2]
+    of_grid = tf.nn.conv2d(grid, w[:, :, latent_size:], strides=1, padding="SAME") + self.b
+    return of_z + of_grid
+
+
+def _repeat_middle(x, length, axis):
+  """Stretches an axis of odd size 2r+1 to `length` by repeating its middle entry."""
+  size = x.shape[axis]
+  if size == length:
+    return x
+  before, middle, after = tf.split(x, [size // 2, 1, size // 2], axis=axis)
+  multiples = [1] * 4
+  multiples[axis] = length - size + 1
+  return tf.concat([before, tf.tile(middle, multiples), after], axis=axis)
+
+
+class DeconvDecoder(snt.Module):
+  """MLP and transposed convolutions, no coordinates: the ablation of Sec. 4.3 (Appendix C).
+
+  The paper's sizes (MLP 512, 512 to 8 x 8 x 8, four strides of 2) are for 128 x 128; for other
+  images the first map is ceil(H / 16) x ceil(W / 16) x 8 and the result is cropped.
+  """
+
+  def __init__(self, image_size, channels=64, kernel_size=5, mlp_size=512, name=None):
+    super().__init__(name=name)
+    self._image_size = tuple(image_size)
+    height, width, image_channels = self._image_size
+    self._start = (-(-height // 16), -(-width // 16), 8)
+    self._mlp = snt.nets.MLP([mlp_size, int(np.prod(self._start))], activation=tf.nn.elu)
+    self._deconvs = [
+      snt.Conv2DTranspose(channels, kernel_size, stride=2, name=f"deconv_{i}") for i in range(4)
+    ]
+    self._conv = snt.Conv2D(channels, kernel_size, name="conv")
+    self._output = snt.Conv2D(image_channels + 1, kernel_size, name="output")
+
+  def __call__(self, z):
+    """z [B, K, Z] -> Decoded."""
+    num_slots = tf.shape(z)[1]
+    net = tf.nn.elu(self._mlp(tf.reshape(z, [-1, z.shape[2]])))  # [B*K, h*w*8]
+    net = tf.reshape(net, [-1, *self._start])  # [B*K, h, w, 8]
+    for deconv in self._deconvs:
+      net = tf.nn.elu(deconv(net))  # [B*K, 2h, 2w, c]
+    height, width, _ = self._image_size
+    net = net[:, :height, :width]  # [B*K, H, W, c]
+    net = self._output(tf.nn.elu(self._conv(net)))  # [B*K, H, W, C+1]
+    return _split_slots(net, num_slots, z.shape[1], self._image_size)
+
+
+def _split_slots(net, num_slots, static_num_slots, image_size):
+  """Channel 0 is the mask logit, the others the means: [B*K, H, W, C+1] -> Decoded."""
+  height, width, channels = image_size
+  slots = num_slots if static_num_slots is None else static_num_slots
+  net = tf.reshape(net, tf.stack([-1, slots, height, width, channels + 1]))
+  net = tf.ensure_shape(net, [None, static_num_slots, height, width, channels + 1])
+  return Decoded(means=net[..., 1:], mask_logits=net[..., :1])

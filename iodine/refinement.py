@@ -1,0 +1,66 @@
+"""The refinement network: auxiliary inputs and state -> additive posterior update (Eq. 3)."""
+
+import sonnet as snt
+import tensorflow as tf
+
+
+class RefinementCore(snt.RNNCore):
+  """Convolutions, mean over pixels, MLP, vector inputs appended, LSTM if any, linear (Appendix C).
+
+  All slots share it; slots are folded into the batch.
+
+  Args:
+    output_size: 2 Z.
+    channels: output channels of the ELU convolutions.
+    kernel_size: of the convolutions.
+    stride: of the convolutions (SAME padding; asymmetric where TensorFlow's is).
+    mlp_sizes: layers after the mean over pixels.
+    lstm_size: units, or 0 for no LSTM: the linear output then reads the MLP and the vectors.
+    activate_mlp_output: ELU behind the last MLP layer too (the paper; not the released code).
+    dtype: of the variables and the state.
+  """
+
+  def __init__(
+    self,
+    output_size,
+    channels,
+    kernel_size,
+    stride,
+    mlp_sizes,
+    lstm_size=0,
+    activate_mlp_output=True,
+    dtype=tf.float32,
+    name=None,
+  ):
+    super().__init__(name=name)
+    self.convs = [
+      snt.Conv2D(c, kernel_size, stride=stride, name=f"conv_{i}") for i, c in enumerate(channels)
+    ]
+    self.mlp = [snt.Linear(size, name=f"mlp_{i}") for i, size in enumerate(mlp_sizes)]
+    self._activate_mlp_output = activate_mlp_output
+    self.lstm = snt.LSTM(lstm_size, dtype=dtype, name="lstm") if lstm_size else None
+    self.head = snt.Linear(output_size, name="head")
+
+  def initial_state(self, batch_size):
+    """State for batch_size = B*K rows: snt.LSTMState, or () without an LSTM."""
+    return self.lstm.initial_state(batch_size) if self.lstm else ()
+
+  def encode(self, spatial):
+    """[N, H, W, c] -> [N, mlp_sizes[-1]]."""
+    for conv in self.convs:
+      spatial = tf.nn.elu(conv(spatial))
+    net = tf.reduce_mean(spatial, axis=[1, 2])  # [N, c]
+    for linear in self.mlp[:-1]:
+      net = tf.nn.elu(linear(net))
+    net = self.mlp[-1](net)
+    return tf.nn.elu(net) if self._activate_mlp_output else net
+
+  def __call__(self, inputs, prev_state):
+    """inputs: auxiliary.Inputs -> (delta [N, 2 Z], next state)."""
+    net = self.encode(inputs.spatial)
+    if inputs.vector is not None:
+      net = tf.concat([net, inputs.vector], axis=-1)
+    state = prev_state
+    if self.lstm:
+      net, state = self.lstm(net, prev_state)
+    return self.head(net), state
