@@ -86,14 +86,16 @@ class ModelConfig:
   def from_dict(cls, values):
     """From a mapping that may hold other keys too (a run's config)."""
     names = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{
-      k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items() if k in names
-    })
+    return cls(
+      **{k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items() if k in names}
+    )
 
 
 def check_slots(num_slots):
   if num_slots < 2:
-    raise ValueError(f"num_slots must be at least 2, got {num_slots}: one slot has nothing to split")
+    raise ValueError(
+      f"num_slots must be at least 2, got {num_slots}: one slot has nothing to split"
+    )
 
 
 def check_iterations(num_iterations):

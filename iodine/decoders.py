@@ -1,4 +1,4 @@
-"""Slot decoders: z [B, K, Z] -> component means and mask logits (paper, Sec. 2.1 and Appendix C)."""
+"""Slot decoders: z [B, K, Z] -> means and mask logits (paper, Sec. 2.1 and Appendix C)."""
 
 from typing import NamedTuple
 

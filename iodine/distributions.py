@@ -75,7 +75,9 @@ class SpatialMixture:
 
   @property
   def _components(self):
-    return COMPONENTS[self._component](self.means, tf.convert_to_tensor(self._sigma, self.means.dtype))
+    return COMPONENTS[self._component](
+      self.means, tf.convert_to_tensor(self._sigma, self.means.dtype)
+    )
 
   @functools.cached_property
   def masks(self):

@@ -128,15 +128,15 @@ class Iodine(snt.Module):
     seed = new_seed() if seed is None else seed
     first_weight = 0 if self.config.final_decode else 1
     params, state = self.initial(tf.shape(images)[0], num_slots)
+    frame = None  # [B, H, W, C], of the decode before
     all_params, decodes = [], []
     for t in range(first_weight, num_iterations + 1):
-      frame = images if images.shape.rank == 4 else images[:, max(t - 1, 0)]
       if decodes:
-        params, state = self.refine(previous_frame, params, decodes[-1], state)
+        params, state = self.refine(frame, params, decodes[-1], state)
+      frame = images if images.shape.rank == 4 else images[:, max(t - 1, 0)]
       noise = self.noise(seed, len(decodes), tf.shape(params)[0], num_slots, first_index)
       all_params.append(params)
       decodes.append(self.decode(frame, params, tf.cast(noise, self.dtype)))
-      previous_frame = frame
     weights = [t / num_iterations for t in range(first_weight, num_iterations + 1)]
     return self.output(all_params, decodes, weights)
 
@@ -169,7 +169,9 @@ class Iodine(snt.Module):
       kl = tf.reduce_sum(tfd.kl_divergence(posterior, prior), axis=-1)  # [B, K]
       loss = tf.reduce_sum(nll) + tf.reduce_sum(kl)
     grads = tape.gradient(loss, [params, means, mask_logits])
-    return Decode(posterior, z, mixture, nll, kl, auxiliary.Gradients(*map(tf.stop_gradient, grads)))
+    return Decode(
+      posterior, z, mixture, nll, kl, auxiliary.Gradients(*map(tf.stop_gradient, grads))
+    )
 
   def refine(self, images, params, decode, state):
     """One update of the posterior (Eq. 3): next params [B, K, 2 Z] and state."""

@@ -80,7 +80,9 @@ def convert(model, variables, *, forget_bias=1.0):
 
   hidden = model.config.mlp_sizes[-1]
   latent = 2 * model.config.latent_size
-  vector_order = hidden + _reorder({"posterior": latent, "grad_posterior": latent, "capacity": 1}, VECTOR)
+  vector_order = hidden + _reorder(
+    {"posterior": latent, "grad_posterior": latent, "capacity": 1}, VECTOR
+  )
   order = np.concatenate([np.arange(hidden), vector_order])
   head_w = source(f"{HEAD}w")
   if core.lstm is None:

@@ -62,7 +62,9 @@ def run(request, reference):
   config = dataclasses.replace(SMALL, lstm_size=24 if "lstm" in request.param else 0)
   model = Noise(config, arrays["eps"])
   model.create_variables()
-  variables = {k.removeprefix("var/"): v.astype(np.float64) for k, v in arrays.items() if "var/" in k}
+  variables = {
+    k.removeprefix("var/"): v.astype(np.float64) for k, v in arrays.items() if "var/" in k
+  }
   released.assign(model, variables)
   images = tf.constant(arrays["image"][:, 0], tf.float64)
   with tf.GradientTape() as tape:

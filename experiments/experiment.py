@@ -1,0 +1,205 @@
+"""Sacred: experiments, the data ingredient, observers, and the command line all of them share."""
+
+import copy
+import difflib
+import functools
+import json
+import pathlib
+import sys
+import time
+
+import sacred
+from sacred.arg_parser import get_config_updates
+from sacred.config.config_dict import ConfigDict
+from sacred.observers import FileStorageObserver
+from sacred.utils import SacredError
+
+import datasets
+from experiments import configs
+from iodine.training import CheckpointError, NonFiniteError, write_json
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Capturing file descriptors would lose what progress bars overwrite.
+sacred.SETTINGS.CAPTURE_MODE = "sys"
+sacred.SETTINGS.CONFIG.READ_ONLY_CONFIG = False
+
+RUN_OPTIONS = ("-F", "--file_storage", "-m", "--mongo_db", "-t", "--tiny_db", "-s", "--sql")
+UNOBSERVED_OPTIONS = ("-u", "--unobserved")
+
+
+class Refusal(SacredError):
+  """One sentence for the user, without a traceback."""
+
+  def __init__(self, message):
+    super().__init__(message, print_traceback=False, print_usage=False)
+
+
+def make_experiment(name, config, ingredients=()):
+  """A Sacred experiment with every key declared in `config` and sources recorded from ROOT."""
+  ex = sacred.Experiment(name, base_dir=str(ROOT), ingredients=ingredients)
+  ex.add_config(copy.deepcopy(config))
+  return ex
+
+
+def main(ex):
+  """Decorator for an experiment's main function: expected errors become one sentence."""
+
+  def decorate(function):
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+      try:
+        return function(*args, **kwargs)
+      except (datasets.DataError, CheckpointError, NonFiniteError, ValueError, OSError) as error:
+        if isinstance(error, ValueError | OSError) and not _is_for_user(error):
+          raise
+        raise Refusal(str(error)) from error
+
+    return ex.main(wrapped)
+
+  return decorate
+
+
+def _is_for_user(error):
+  """Our own checks raise their sentence directly; a library's ValueError keeps its traceback."""
+  frame = error.__traceback__
+  while frame.tb_next:
+    frame = frame.tb_next
+  return ROOT in pathlib.Path(frame.tb_frame.f_code.co_filename).parents and (
+    ".venv" not in frame.tb_frame.f_code.co_filename
+  )
+
+
+class Modifier:
+  """A named config that depends on the ones before it, as Sacred calls it."""
+
+  def __init__(self, function):
+    self._function = function
+    self.__doc__ = function.__doc__
+
+  def __call__(self, fixed=None, preset=None, fallback=None):
+    current = {**(preset or {}), **(fixed or {})}
+    return ConfigDict(self._function(current))(fixed, preset, fallback)
+
+
+data_ingredient = sacred.Ingredient("data", base_dir=str(ROOT))
+data_ingredient.add_config(copy.deepcopy(configs.DATA))
+
+# The training experiment stands here, not in train.py, which `python -m` would make exist twice.
+ex = make_experiment("iodine", configs.BASE, [data_ingredient])
+for _name, _preset in configs.PRESETS.items():
+  ex.add_named_config(_name, copy.deepcopy(_preset))
+for _name, _function in configs.MODIFIERS.items():
+  ex.named_configs[_name] = Modifier(_function)
+
+
+def run_commandline(experiment, argv=None, storage="runs"):
+  """Runs an experiment from the command line, recording under `storage` unless told otherwise.
+
+  Args:
+    experiment: sacred.Experiment.
+    argv: as sys.argv.
+    storage: folder of the file storage; or a function from the config updates to it.
+
+  Returns:
+    the sacred Run; exits with code 2 where a name or key is misspelt, 1 where a run is refused.
+  """
+  argv = list(sys.argv if argv is None else argv)
+  try:
+    words = argv[argv.index("with") + 1 :] if "with" in argv else []
+    names = [w for w in words if "=" not in w and not w.startswith("-")]
+    check_names(experiment, names)
+    updates, _ = get_config_updates([w for w in words if "=" in w and not w.startswith("-")])
+    check_keys(experiment, updates)
+    if updates.get("resume_from"):
+      words = resumed_words(updates["resume_from"], names) + words
+    # data sets first, so that a modifier knows what it modifies
+    words.sort(key=lambda w: ("=" in w, w not in configs.PRESETS))
+    if "with" in argv:
+      argv = [*argv[: argv.index("with") + 1], *words]
+    if not any(a.split("=")[0] in (*RUN_OPTIONS, *UNOBSERVED_OPTIONS) for a in argv):
+      folder = storage(updates) if callable(storage) else storage
+      experiment.observers.append(FileStorageObserver(folder))
+  except Refusal as error:
+    print(f"{pathlib.Path(argv[0]).name}: {error}", file=sys.stderr)
+    sys.exit(2)
+  return experiment.run_commandline(argv)
+
+
+def check_names(experiment, names):
+  """Raises Refusal for a named config that does not exist, with the nearest that does."""
+  known = sorted(experiment.named_configs)
+  for name in names:
+    if name not in known and not pathlib.Path(name).is_file():
+      raise Refusal(
+        f"there is no configuration {name!r}{_nearest(name, known)}; there are: {', '.join(known)}"
+      )
+
+
+def check_keys(experiment, updates):
+  """Raises Refusal for a key that no configuration has, with the nearest that exists."""
+  known = set(_flatten(known_config(experiment)))
+  known |= {"seed", *(f"{i.path}.seed" for i in experiment.ingredients)}
+  for key in _flatten(updates):
+    if key not in known and key.rpartition(".")[0] not in known:
+      raise Refusal(f"there is no config key {key!r}{_nearest(key, known)}")
+
+
+def known_config(experiment):
+  """Default configuration of an experiment and its ingredients as one nested dict."""
+  config = {i.path: dict(i.configurations[0]._conf) for i in experiment.ingredients}
+  for part in experiment.configurations:
+    config.update(part._conf)
+  return config
+
+
+def _flatten(config, prefix=""):
+  for key, value in config.items():
+    if isinstance(value, dict) and value:
+      yield from _flatten(value, f"{prefix}{key}.")
+    else:
+      yield f"{prefix}{key}"
+
+
+def _nearest(word, known):
+  near = difflib.get_close_matches(word, known, n=1)
+  return f": did you mean {near[0]!r}?" if near else ""
+
+
+def resumed_words(folder, names):
+  """A run's configuration as command-line updates, for a run that goes on from it."""
+  if names:
+    raise Refusal(
+      f"resume_from={folder} takes that run's whole configuration; leave out {' '.join(names)}"
+    )
+  config = load_config(folder)
+  words = []
+  for key in _flatten(config):
+    value = config
+    for part in key.split("."):
+      value = value[part]
+    if key not in ("resume_from", "data.seed"):
+      words.append(f"{key}={value!r}")
+  return words
+
+
+def load_config(folder):
+  """The configuration of the run in `folder`; raises Refusal where there is none."""
+  path = pathlib.Path(folder) / "config.json"
+  try:
+    return json.loads(path.read_text())
+  except FileNotFoundError:
+    raise Refusal(f"there is no run in {folder}: {path} does not exist") from None
+  except ValueError as error:
+    raise Refusal(f"{path} is damaged: {error}") from error
+
+
+def run_directory(run):
+  """The folder of a Sacred run: its file storage's, or a new one under runs/ without any."""
+  for observer in run.observers:
+    if isinstance(observer, FileStorageObserver):
+      return pathlib.Path(observer.dir)
+  folder = pathlib.Path("runs") / time.strftime(f"{run.experiment_info['name']}-%Y%m%d-%H%M%S")
+  folder.mkdir(parents=True, exist_ok=True)
+  write_json(folder / "config.json", run.config)
+  return folder

@@ -1,0 +1,68 @@
+"""How far a run is: a live bar on a terminal, plain lines elsewhere and in the record."""
+
+import sys
+import time
+
+import tqdm
+
+LINE_EVERY = 30.0  # seconds between plain lines
+
+
+class Progress:
+  """Counts steps.
+
+  Args:
+    total: steps in all.
+    start: steps done before.
+    images_per_step: for images/s.
+  """
+
+  def __init__(self, total, start=0, images_per_step=1, unit="step"):
+    self._total, self._start, self._images = total, start, images_per_step
+    self._began = self._last_line = time.monotonic()
+    self._first = True
+    terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
+    self._bar = tqdm.tqdm(
+      total=total,
+      initial=start,
+      unit=unit,
+      file=sys.__stderr__,
+      dynamic_ncols=True,
+      disable=not terminal,
+    )
+
+  def images_per_second(self, step):
+    """Mean since the start, the first step (tracing) left out."""
+    return (step - self._start) * self._images / max(time.monotonic() - self._began, 1e-9)
+
+  def update(self, step):
+    """One more step is done: `step` in all."""
+    if self._first:  # its time is mostly tracing
+      self._first = False
+      self._start, self._began = step, time.monotonic()
+    self._bar.update(1)
+
+  def show(self, step, values):
+    """Shows values (name -> float) beside the bar, and now and then as a line."""
+    rate = self.images_per_second(step)
+    text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    self._bar.set_postfix_str(f"{rate:.0f} images/s, {text}", refresh=False)
+    now = time.monotonic()
+    if now - self._last_line >= LINE_EVERY or step >= self._total:
+      self._last_line = now
+      left = (self._total - step) * self._images / max(rate, 1e-9)
+      self.write(f"step {step}/{self._total}: {text}, {rate:.0f} images/s, {_clock(left)} left")
+
+  def write(self, line):
+    """A line above the bar, which also goes into the run's captured output."""
+    self._bar.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+  def close(self):
+    self._bar.close()
+
+
+def _clock(seconds):
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,73 @@
+"""Finished or stopped runs: their data, configuration and model."""
+
+import pathlib
+
+import tensorflow as tf
+
+import datasets
+from experiments.experiment import Refusal, load_config
+from iodine import Iodine, ModelConfig
+from iodine.training import CheckpointError, restore
+
+CHECKPOINTS = "checkpoints"
+
+
+def dataset_spec(data):
+  """The spec of a `data` configuration."""
+  return datasets.get_spec(data["name"])
+
+
+def image_size(data):
+  """(H, W, C) of what the pipeline yields for a `data` configuration."""
+  spec = dataset_spec(data)
+  height, width = data["image_size"] or spec.training_size or spec.image_size[:2]
+  channels = spec.image_size[2]
+  return height, width, 1 if data["grayscale"] else channels
+
+
+def load_data(data, split, batch_size, **kwargs):
+  """tf.data.Dataset of scene batches for a `data` configuration; kwargs as datasets.load."""
+  options = {k: v for k, v in data.items() if k not in ("name", "dir", "generate", "seed")}
+  return datasets.load(
+    dataset_spec(data),
+    data_dir=data["dir"],
+    split=split,
+    batch_size=batch_size,
+    **{**options, **kwargs},
+  )
+
+
+def model_config(config):
+  """ModelConfig of a run's configuration."""
+  return ModelConfig.from_dict({**config, "image_size": image_size(config["data"])})
+
+
+def load_run(folder, which="best"):
+  """Restores a run's model.
+
+  Args:
+    folder: the run's, as runs/3.
+    which: "best" or "last" checkpoint.
+
+  Returns:
+    (config dict, Iodine, step).
+
+  Raises:
+    Refusal: there is no such run, or no checkpoint that can be read.
+  """
+  if which not in ("best", "last"):
+    raise Refusal(f'checkpoint must be "best" or "last", got {which!r}')
+  config = load_config(folder)
+  if "num_slots" not in config:
+    raise Refusal(f"{folder} is no training run")
+  model = Iodine(model_config(config))
+  model.create_variables()
+  step = tf.Variable(0, dtype=tf.int64, trainable=False)
+  checkpoint = tf.train.Checkpoint(model=model, step=step)
+  try:
+    _, damaged = restore(checkpoint, model, pathlib.Path(folder) / CHECKPOINTS, which)
+  except CheckpointError as error:
+    raise Refusal(str(error)) from error
+  for path in damaged:
+    print(f"{path} is damaged; took the one before")
+  return config, model, int(step.numpy())

@@ -1,0 +1,368 @@
+"""The training step under a distribution strategy, and its checkpoints (paper, Sec. 3.3)."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import tensorflow as tf
+import tf_keras
+
+from iodine import metrics
+from iodine.model import Iodine
+
+
+class NonFiniteError(ArithmeticError):
+  """Loss or gradient is NaN or infinite; the variables are as they were before that step."""
+
+
+class CheckpointError(RuntimeError):
+  """No checkpoint that can be read, or one of another configuration."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+  """How the model is trained; the defaults are the paper's (Sec. 4 and Appendix C).
+
+  Attributes:
+    batch_size: global, over all replicas.
+    num_steps: updates.
+    learning_rate: Adam's, at its highest.
+    learning_rate_schedule: "constant"; "exponential", times `learning_rate_decay` every
+      `learning_rate_decay_steps`, smoothly; "cosine" to zero at `num_steps`.
+    learning_rate_decay: see above.
+    learning_rate_decay_steps: see above.
+    warmup_steps: linear from zero, before any schedule.
+    beta1: Adam's.
+    clip_norm: bound on the global gradient norm, after the averaging over replicas.
+    seed: of variables and noise.
+    jit: compile the step with XLA.
+  """
+
+  batch_size: int = 32
+  num_steps: int = 1_000_000
+  learning_rate: float = 3e-4
+  learning_rate_schedule: str = "constant"
+  learning_rate_decay: float = 0.1
+  learning_rate_decay_steps: int = 1_000_000
+  warmup_steps: int = 0
+  beta1: float = 0.9
+  clip_norm: float = 5.0
+  seed: int = 0
+  jit: bool = False
+
+  def __post_init__(self):
+    for name in ("batch_size", "num_steps"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+    if self.learning_rate <= 0 or self.clip_norm <= 0:
+      raise ValueError("learning_rate and clip_norm must be positive")
+    if self.learning_rate_schedule not in ("constant", "exponential", "cosine"):
+      raise ValueError(
+        'learning_rate_schedule must be "constant", "exponential" or "cosine", '
+        f"got {self.learning_rate_schedule!r}"
+      )
+
+  @classmethod
+  def from_dict(cls, values):
+    """From a mapping that may hold other keys too (a run's config)."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{k: v for k, v in values.items() if k in names})
+
+
+class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
+  """Learning rate at a step: warm-up times one of Keras's schedules."""
+
+  def __init__(self, config):
+    super().__init__()
+    self._config = config
+    schedules = tf_keras.optimizers.schedules
+    if config.learning_rate_schedule == "exponential":
+      self._decay = schedules.ExponentialDecay(
+        config.learning_rate, config.learning_rate_decay_steps, config.learning_rate_decay
+      )
+    elif config.learning_rate_schedule == "cosine":
+      self._decay = schedules.CosineDecay(config.learning_rate, config.num_steps)
+    else:
+      self._decay = lambda step: tf.constant(config.learning_rate)
+
+  def __call__(self, step):
+    rate = self._decay(step)
+    if not self._config.warmup_steps:
+      return rate
+    return rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1) / self._config.warmup_steps)
+
+  def get_config(self):
+    return dataclasses.asdict(self._config)
+
+
+def make_strategy(num_devices=None):
+  """MirroredStrategy over all GPUs, or the first `num_devices` of them; one CPU without a GPU."""
+  devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")[:1]
+  return tf.distribute.MirroredStrategy([d.name for d in devices[:num_devices]])
+
+
+class Trainer:
+  """Model, optimizer and step under one strategy.
+
+  Args:
+    model_config: ModelConfig.
+    training_config: TrainingConfig.
+    directory: where the checkpoints go; None keeps none.
+    strategy: a MirroredStrategy or MultiWorkerMirroredStrategy; `make_strategy()` by default.
+    keep: how many of the last checkpoints to keep; the best is kept besides.
+
+  Raises:
+    ValueError: the number of replicas does not divide the batch.
+  """
+
+  def __init__(self, model_config, training_config, directory=None, strategy=None, keep=3):
+    self.strategy = strategy or make_strategy()
+    self.config = training_config
+    replicas = self.strategy.num_replicas_in_sync
+    if training_config.batch_size % replicas:
+      raise ValueError(
+        f"batch_size={training_config.batch_size} cannot be split over {replicas} devices: "
+        f"take a multiple of {replicas}, or fewer devices"
+      )
+    self._replica_batch = training_config.batch_size // replicas
+    tf.random.set_seed(training_config.seed)  # variables; the noise has seeds of its own
+    with self.strategy.scope():
+      self.model = Iodine(model_config)
+      self.variables = self.model.create_variables()
+      self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+      self.best_score = tf.Variable(float("-inf"), trainable=False, name="best_score")
+      # Sonnet's optimizers refuse multi-worker strategies; Keras's serve them all
+      self.optimizer = tf_keras.optimizers.Adam(
+        Schedule(training_config), beta_1=training_config.beta1, epsilon=1e-8
+      )
+      self.optimizer.build(self.variables)
+    self._train_step = tf.function(
+      self._replicated_step, jit_compile=True if training_config.jit else None
+    )
+    self.checkpoints = directory and Checkpoints(
+      directory, self._state(), model_config, self.best_score, keep
+    )
+
+  def restore(self, directory):
+    """Restores the last checkpoint of a folder that can be read; returns the damaged ones' paths.
+
+    Raises:
+      CheckpointError: none there, none readable, or another configuration.
+    """
+    checkpoint = tf.train.Checkpoint(**self._state())
+    _, damaged = restore(checkpoint, self.model, directory, "last")
+    return damaged
+
+  def _state(self):
+    return {
+      "model": self.model,
+      "optimizer": self.optimizer,
+      "step": self.step,
+      "best_score": self.best_score,
+    }
+
+  def train_step(self, batch):
+    """One update from a batch of the strategy (`distribute`).
+
+    Returns:
+      dict of scalar tensors: loss, nll, kl (of the last decode), mse, ari_fg (means over the
+      batch), grad_norm before clipping, learning_rate, finite. Where `finite` is false, nothing
+      was updated but the step counter.
+    """
+    return self._train_step(batch)
+
+  def distribute(self, make_dataset):
+    """A dataset for `train_step`.
+
+    Args:
+      make_dataset: (batch_size, input_pipeline_id, num_input_pipelines) -> tf.data.Dataset whose
+        batches are this pipeline's slices of the global batches.
+    """
+
+    def dataset(context):
+      num = context.num_input_pipelines
+      pipeline = make_dataset(self.config.batch_size // num, context.input_pipeline_id, num)
+      return pipeline.rebatch(self._replica_batch, drop_remainder=True)
+
+    return self.strategy.distribute_datasets_from_function(dataset)
+
+  def _replicated_step(self, batch):
+    seed = tf.random.experimental.stateless_fold_in(
+      tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32)
+    )
+    values, gradients = self.strategy.run(self._gradients, args=(batch, seed))
+    values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
+    foreground = values.pop("foreground")
+    values["ari_fg"] = tf.math.divide_no_nan(values["ari_fg"], foreground)
+    local = self.strategy.experimental_local_results
+    norm = local(gradients)[0][1]
+    values["grad_norm"] = norm
+    values["learning_rate"] = self.optimizer.lr(self.step)
+    values["finite"] = tf.math.is_finite(norm) & tf.math.is_finite(values["loss"])
+
+    def update():
+      self.strategy.run(self._apply, args=(gradients,))
+      return True
+
+    tf.cond(values["finite"], update, lambda: False)
+    self.step.assign_add(1)
+    return values
+
+  def _gradients(self, batch, seed):
+    """Pure: this replica's part of the losses, and the gradients summed over replicas."""
+    context = tf.distribute.get_replica_context()
+    replica = tf.get_static_value(context.replica_id_in_sync_group)
+    images = batch["image"]
+    with tf.GradientTape() as tape:
+      output = self.model(images, seed=seed, first_index=replica * self._replica_batch)
+      loss = tf.reduce_sum(output.loss) / self.config.batch_size
+    gradients = context.all_reduce("SUM", tape.gradient(loss, self.variables))
+    values = {
+      "loss": loss,
+      "nll": tf.reduce_sum(output.nll[-1]) / self.config.batch_size,
+      "kl": tf.reduce_sum(output.kl[-1]) / self.config.batch_size,
+      "mse": tf.reduce_sum(metrics.mse(images, output.reconstruction[-1])) / self.config.batch_size,
+      **_ari_sums(batch, output.masks[-1]),
+    }
+    return values, (gradients, tf.linalg.global_norm(gradients))
+
+  def _apply(self, gradients):
+    gradients, norm = gradients
+    clipped, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, use_norm=norm)
+    self.optimizer.apply_gradients(
+      zip(clipped, self.variables, strict=True), skip_gradients_aggregation=True
+    )
+
+
+def _ari_sums(batch, masks):
+  """ARI-FG summed over the images that have it, and their number; zeros without true masks."""
+  if "mask" not in batch:
+    return {"ari_fg": 0.0, "foreground": 0.0}
+  ari = metrics.ari_fg(batch["mask"], masks)
+  defined = tf.math.is_finite(ari)
+  return {
+    "ari_fg": tf.reduce_sum(tf.where(defined, ari, 0.0)),
+    "foreground": tf.reduce_sum(tf.cast(defined, tf.float32)),
+  }
+
+
+class Checkpoints:
+  """Saves and restores a Trainer: the last few checkpoints, the best one, and the configuration.
+
+  TensorFlow writes a checkpoint under a temporary name and moves it into place, and so do we with
+  `config.json`; a kill at any moment leaves the ones before intact.
+  """
+
+  def __init__(self, directory, state, config, best_score, keep=3):
+    self.directory = pathlib.Path(directory)
+    self._config = config
+    self._best_score = best_score
+    self._checkpoint = tf.train.Checkpoint(**state)
+    self._last = tf.train.CheckpointManager(
+      self._checkpoint, str(self.directory), max_to_keep=keep, step_counter=state["step"]
+    )
+    self._best = tf.train.CheckpointManager(
+      self._checkpoint,
+      str(self.directory / "best"),
+      max_to_keep=1,
+      step_counter=state["step"],
+      checkpoint_name="best",
+    )
+
+  def save(self):
+    """Writes a checkpoint; returns its path."""
+    return self._save(self._last)
+
+  def save_best(self, score):
+    """Writes a checkpoint if `score` is the highest so far; returns its path or None."""
+    if not score > float(self._best_score):
+      return None
+    self._best_score.assign(score)
+    return self._save(self._best)
+
+  def _save(self, manager):
+    try:
+      self.directory.mkdir(parents=True, exist_ok=True)
+      write_json(self.directory / "config.json", dataclasses.asdict(self._config))
+      return manager.save()
+    except (OSError, tf.errors.OpError) as error:
+      reason = str(error).splitlines()[0]
+      raise CheckpointError(
+        f"cannot write a checkpoint to {self.directory}: {reason}; the ones before are intact"
+      ) from error
+
+
+def restore(checkpoint, model, directory, which="last"):
+  """Restores `checkpoint` (a tf.train.Checkpoint with `model` in it) from a folder.
+
+  Args:
+    checkpoint: what to restore into.
+    model: Iodine; its configuration must be the one that was saved.
+    directory: a run's checkpoint folder.
+    which: "last" or "best" (the last one where no best was kept).
+
+  Returns:
+    (path, list of newer paths that were damaged).
+
+  Raises:
+    CheckpointError: none there, none readable, or another configuration (the differing keys).
+  """
+  directory = pathlib.Path(directory)
+  check_config(model.config, directory / "config.json")
+  candidates = _saved(directory / "best") if which == "best" else []
+  candidates += _saved(directory)
+  damaged = []
+  for path in candidates:
+    try:
+      _verify(path)
+    except (tf.errors.OpError, RuntimeError, ValueError):
+      damaged.append(path)
+      continue
+    checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
+    return path, damaged
+  if damaged:
+    raise CheckpointError(f"no checkpoint in {directory} can be read; damaged: {damaged}")
+  raise CheckpointError(f"no checkpoint in {directory}: the run stopped before it wrote one")
+
+
+def _saved(directory):
+  """Checkpoint paths of a folder, newest first; by their files, for the state file may be old."""
+  paths = [p.with_suffix("") for p in pathlib.Path(directory).glob("*.index")]
+  return [str(p) for p in sorted(paths, key=lambda p: int(p.name.rsplit("-", 1)[1]), reverse=True)]
+
+
+def _verify(path):
+  """Reads every tensor, which checks its checksum."""
+  reader = tf.train.load_checkpoint(path)
+  for name in reader.get_variable_to_shape_map():
+    reader.get_tensor(name)
+
+
+def check_config(config, path):
+  """Raises CheckpointError with the differing keys if `path` holds another configuration."""
+  try:
+    saved = json.loads(pathlib.Path(path).read_text())
+  except FileNotFoundError:
+    return
+  except ValueError as error:
+    raise CheckpointError(f"{path} is damaged: {error}") from error
+  ours = json.loads(json.dumps(dataclasses.asdict(config)))
+  free = {"num_slots", "num_iterations", "recompute"}  # they change no variable
+  differing = [
+    f"{key}: {saved.get(key)} saved, {ours.get(key)} now"
+    for key in sorted(saved.keys() | ours.keys())
+    if key not in free and saved.get(key) != ours.get(key)
+  ]
+  if differing:
+    raise CheckpointError(
+      f"the checkpoint in {path.parent} belongs to another configuration: {'; '.join(differing)}"
+    )
+
+
+def write_json(path, values):
+  """Writes JSON under a temporary name and moves it into place."""
+  path = pathlib.Path(path)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  temporary.write_text(json.dumps(values, indent=2) + "\n")
+  temporary.replace(path)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine import coordinates
+from iodine.decoders import BroadcastConv2D, DeconvDecoder, SpatialBroadcastDecoder
+
+
+@pytest.mark.parametrize(("size", "kernel"), [((9, 7), 5), ((8, 8), 3), ((5, 12), 5), ((2, 3), 5)])
+def test_broadcast_conv_equals_the_plain_convolution(size, kernel):
+  z = np.random.default_rng(0).normal(size=[3, 4])
+  conv = BroadcastConv2D(size, 6, kernel)
+  actual = conv(tf.constant(z))
+  conv.b.assign(tf.range(6.0, dtype=tf.float64))
+  actual = conv(tf.constant(z))
+  full = np.concatenate(
+    [
+      np.broadcast_to(z[:, None, None], [3, *size, 4]),
+      np.broadcast_to(coordinates.linear(*size), [3, *size, 2]),
+    ],
+    axis=-1,
+  )
+  expected = tf.nn.conv2d(full, conv.w, 1, "SAME") + conv.b
+  np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_broadcast_conv_has_the_plain_convolutions_gradients():
+  z = tf.constant(np.random.default_rng(1).normal(size=[2, 3]))
+  weights = np.random.default_rng(2).normal(size=[2, 6, 7, 4])
+  conv = BroadcastConv2D((6, 7), 4, 5)
+  conv(z)
+
+  def plain(z):
+    grid = tf.broadcast_to(tf.constant(coordinates.linear(6, 7)), [2, 6, 7, 2])
+    full = tf.concat([tf.broadcast_to(z[:, None, None], [2, 6, 7, 3]), grid], axis=-1)
+    return tf.nn.conv2d(full, conv.w, 1, "SAME") + conv.b
+
+  gradients = []
+  for function in (conv, plain):
+    with tf.GradientTape() as tape:
+      tape.watch(z)
+      loss = tf.reduce_sum(function(z) * weights)
+    gradients.append(tape.gradient(loss, [z, conv.w, conv.b]))
+  for actual, expected in zip(*gradients, strict=True):
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_an_even_kernel_is_refused():
+  with pytest.raises(ValueError, match="odd, got 4"):
+    BroadcastConv2D((8, 8), 2, 4)
+
+
+@pytest.mark.parametrize("image_size", [(14, 11, 3), (32, 32, 1)])
+@pytest.mark.parametrize("make", [
+  lambda size: SpatialBroadcastDecoder(size, (4, 5), 3),
+  lambda size: SpatialBroadcastDecoder(size, (4,), 5, constant=5.0),
+  lambda size: DeconvDecoder(size, channels=4, mlp_size=8),
+])  # fmt: skip
+def test_shapes_and_independent_slots(make, image_size):
+  decoder = make(image_size)
+  z = tf.random.stateless_normal([2, 3, 4], [0, 1])
+  decoded = decoder(z)
+  assert decoded.means.shape == [2, 3, *image_size]
+  assert decoded.mask_logits.shape == [2, 3, *image_size[:2], 1]
+  alone = decoder(z[1:, 2:])
+  np.testing.assert_allclose(decoded.means[1, 2], alone.means[0, 0], atol=1e-5)
+
+
+def test_the_papers_sizes():
+  deconv = DeconvDecoder((128, 128, 3))
+  deconv(tf.zeros([1, 1, 64]))
+  shapes = {tuple(v.shape) for v in deconv.trainable_variables}
+  assert {(64, 512), (512, 512), (5, 5, 64, 8), (5, 5, 64, 64), (5, 5, 64, 4)} <= shapes
+
+
+def test_coordinates():
+  grid = coordinates.linear(3, 5, order="xy")
+  np.testing.assert_allclose(grid[0, :, 0], [-1, -0.5, 0, 0.5, 1])
+  np.testing.assert_allclose(grid[:, 0, 1], [-1, 0, 1])
+  cosine = coordinates.cosine(3, 5)
+  assert cosine.shape == (3, 5, 8)
+  x = np.linspace(0, 1, 5)
+  np.testing.assert_allclose(cosine[0, :, 2], np.cos(np.pi * x), atol=1e-12)  # i = 1, j = 0

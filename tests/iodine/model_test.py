@@ -1,0 +1,227 @@
+"""Properties of the unrolled inference in the paper's configuration."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine import Iodine, ModelConfig
+from iodine.auxiliary import ALL_INPUTS
+
+CONFIG = ModelConfig(
+  image_size=(8, 9, 3),
+  num_slots=3,
+  num_iterations=3,
+  latent_size=4,
+  sigma=0.3,
+  decoder_channels=(8, 8),
+  decoder_kernel=3,
+  encoder_channels=(8, 8),
+  encoder_kernel=3,
+  encoder_stride=2,
+  mlp_sizes=(16,),
+  lstm_size=6,
+  dtype="float64",
+)
+SEED = tf.constant([3, 5])
+
+
+def make(**changes):
+  tf.random.set_seed(0)
+  model = Iodine(dataclasses.replace(CONFIG, **changes))
+  model.create_variables()
+  model.initial_params.assign_add(
+    tf.random.stateless_normal(model.initial_params.shape, [1, 1], dtype=tf.float64) * 0.1
+  )
+  return model
+
+
+@pytest.fixture(scope="module")
+def images():
+  return tf.constant(np.random.default_rng(0).uniform(size=[4, 8, 9, 3]))
+
+
+def test_shapes(images):
+  output = make()(images, seed=SEED)
+  assert output.means.shape == [3, 4, 3, 8, 9, 3]
+  assert output.masks.shape == output.mask_logits.shape == [3, 4, 3, 8, 9, 1]
+  assert output.posterior_mean.shape == output.z.shape == [3, 4, 3, 4]
+  assert output.nll.shape == [3, 4]
+  assert output.kl.shape == [3, 4, 3]
+  assert output.reconstruction.shape == [3, 4, 8, 9, 3]
+  np.testing.assert_allclose(tf.reduce_sum(output.masks, axis=2), 1.0)
+
+
+def test_the_loss_is_equation_4(images):
+  output = make()(images, seed=SEED)
+  expected = sum(
+    (t + 1) / 3 * (output.nll[t].numpy() + output.kl[t].numpy().sum(-1)) for t in range(3)
+  )
+  np.testing.assert_allclose(output.loss, expected)
+  final = make(final_decode=True)(images, seed=SEED)
+  np.testing.assert_allclose(final.loss_weights, np.linspace(0, 1, 4))
+  np.testing.assert_allclose(final.nll[:3], output.nll)
+
+
+def test_the_initial_posterior_is_the_prior():
+  model = Iodine(CONFIG)
+  model.create_variables()
+  params, _ = model.initial(2, 3)
+  decode = model.decode(tf.zeros([2, 8, 9, 3], tf.float64), params, tf.zeros([2, 3, 4], tf.float64))
+  np.testing.assert_allclose(decode.kl, 0.0, atol=1e-12)
+
+
+def test_posterior_gradient_by_finite_differences(images):
+  model = make()
+  params, _ = model.initial(4, 3)
+  params += tf.random.stateless_normal(params.shape, [7, 7], dtype=tf.float64)
+  noise = model.noise(SEED, 0, 4, 3)
+  noise = tf.cast(noise, tf.float64)
+
+  def loss(p):
+    decode = model.decode(images, p, noise)
+    return decode.nll + tf.reduce_sum(decode.kl, axis=-1)
+
+  gradient = model.decode(images, params, noise).grads.params.numpy()
+  for b, k, i in [(0, 0, 0), (1, 2, 3), (2, 1, 4), (3, 0, 7)]:
+    step = np.zeros(params.shape)
+    step[b, k, i] = 1e-5
+    numeric = (loss(params + step) - loss(params - step)) / 2e-5
+    np.testing.assert_allclose(gradient[b, k, i], numeric[b], rtol=1e-6)
+
+
+def test_likelihood_gradients_have_their_closed_form(images):
+  model = make()
+  params, _ = model.initial(4, 3)
+  decode = model.decode(images, params, tf.cast(model.noise(SEED, 0, 4, 3), tf.float64))
+  mixture = decode.mixture
+  share = tf.exp(mixture.log_masks + mixture.log_components - mixture.log_prob)
+  means = -share * (images[:, None] - mixture.means) / 0.3**2
+  np.testing.assert_allclose(decode.grads.means, means, rtol=1e-9, atol=1e-12)
+  np.testing.assert_allclose(decode.grads.mask_logits, mixture.masks - share, atol=1e-12)
+
+
+class Permuted(Iodine):
+  """Gives slot k the noise of slot order[k]."""
+
+  order = None
+
+  def noise(self, *args, **kwargs):
+    noise = super().noise(*args, **kwargs)
+    return noise if self.order is None else tf.gather(noise, self.order, axis=1)
+
+
+def test_slots_can_be_permuted(images):
+  model, permuted = make(), Permuted(CONFIG)
+  permuted.create_variables()
+  for ours, theirs in zip(permuted.trainable_variables, model.trainable_variables, strict=True):
+    ours.assign(theirs)
+  permuted.order = (2, 0, 1)
+  output, other = model(images, seed=SEED), permuted(images, seed=SEED)
+  np.testing.assert_allclose(other.loss, output.loss, rtol=1e-10)
+  np.testing.assert_allclose(
+    other.masks, tf.gather(output.masks, permuted.order, axis=2), atol=1e-10
+  )
+
+
+@pytest.mark.parametrize(("num_iterations", "num_slots"), [(1, 2), (3, 3), (5, 6)])
+def test_k_and_t_can_change(images, num_iterations, num_slots):
+  output = make()(images, seed=SEED, num_iterations=num_iterations, num_slots=num_slots)
+  assert output.masks.shape == [num_iterations, 4, num_slots, 8, 9, 1]
+  if num_slots == 3:
+    np.testing.assert_allclose(output.loss, make()(images, seed=SEED).loss)
+
+
+def test_more_iterations_go_on_from_the_same_ones(images):
+  model = make()
+  short, long = model(images, seed=SEED), model(images, seed=SEED, num_iterations=5)
+  np.testing.assert_allclose(long.params[:3], short.params, rtol=1e-12)
+
+
+def test_an_image_does_not_depend_on_its_batch(images):
+  model = make()
+  together = model(images, seed=SEED)
+  alone = model(images[2:3], seed=SEED, first_index=2)
+  np.testing.assert_allclose(alone.nll[:, 0], together.nll[:, 2], rtol=1e-10)
+  released = make(batch_mean_gradients=True)
+  together, alone = released(images, seed=SEED), released(images[2:3], seed=SEED, first_index=2)
+  assert abs(alone.nll[-1, 0] - together.nll[-1, 2]) > 1e-8  # the original's flaw, kept there
+
+
+def test_noise_is_a_function_of_seed_iteration_and_row():
+  model = make()
+  rows = model.noise(SEED, 1, 6, 3).numpy()
+  np.testing.assert_array_equal(model.noise(SEED, 1, 2, 3, first_index=3), rows[3:5])
+  assert not np.allclose(model.noise(SEED, 2, 6, 3), rows)
+  assert not np.allclose(model.noise(tf.constant([3, 6]), 1, 6, 3), rows)
+  many = model.noise(SEED, 0, 500, 3).numpy()
+  assert abs(many.mean()) < 0.05
+  assert abs(many.std() - 1) < 0.05
+
+
+@pytest.mark.parametrize("name", ALL_INPUTS)
+def test_each_input_can_be_ablated(images, name):
+  full, ablated = make(), make(inputs=tuple(n for n in ALL_INPUTS if n != name))
+  assert name not in ablated.auxiliary.names
+  count = lambda model: sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+  assert count(ablated) < count(full)
+  assert np.isfinite(ablated(images, seed=SEED).loss).all()
+
+
+def test_gradients_stop_at_the_normalised_inputs(images):
+  """Dropping second derivatives: only layer norm's own parameters learn from those inputs."""
+  model = make()
+  params, state = model.initial(4, 3)
+  noise = tf.cast(model.noise(SEED, 0, 4, 3), tf.float64)
+  with tf.GradientTape(persistent=True) as tape:
+    tape.watch(params)
+    decode = model.decode(images, params, noise)
+    inputs = model.auxiliary.normalised(images, params, decode.mixture, decode.grads)
+    sums = {name: tf.reduce_sum(x**2) for name, x in inputs.items()}
+  stopped = {"grad_means", "grad_mask", "likelihood", "leave_one_out", "grad_posterior"}
+  for name, total in sums.items():
+    reaches = tape.gradient(total, params) is not None
+    assert reaches == (name not in stopped | {"image", "coordinates"}), name
+
+
+def test_a_sequence_of_equal_frames_is_the_image(images):
+  model = make()
+  frames = tf.tile(images[:, None], [1, 3, 1, 1, 1])
+  np.testing.assert_allclose(model(frames, seed=SEED).loss, model(images, seed=SEED).loss)
+  with pytest.raises(ValueError, match="5 iterations need as many frames, got 3"):
+    model(frames, num_iterations=5)
+
+
+def test_in_a_graph_it_is_the_same(images):
+  model = make()
+  graph = tf.function(lambda x: model(x, seed=SEED).nll)
+  np.testing.assert_allclose(graph(images), model(images, seed=SEED).nll, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"num_slots": 1}, "num_slots must be at least 2, got 1"),
+    ({"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
+    ({"inputs": ("image", "grad_mean")}, "did you mean 'grad_means'"),
+    ({"inputs": ("posterior",)}, "at least one spatial"),
+    ({"decoder": "deconvolution"}, "'deconvolution'"),
+    ({"sigma": 0.0}, "sigma must be positive"),
+    ({"image_size": (8, 8)}, r"\(H, W, C\)"),
+    ({"encoder_channels": ()}, "encoder_channels"),
+  ],
+)
+def test_bad_configurations_are_refused(changes, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(CONFIG, **changes)
+
+
+def test_bad_images_are_refused():
+  model = make()
+  with pytest.raises(ValueError, match=r"expected images \[B, 8, 9, 3\]"):
+    model(tf.zeros([2, 8, 8, 3], tf.float64))
+  with pytest.raises(ValueError, match="uint8: divide by 255"):
+    model(tf.zeros([2, 8, 9, 3], tf.uint8))
+  with pytest.raises(ValueError, match="at least 2"):
+    model(tf.zeros([2, 8, 9, 3], tf.float64), num_slots=1)
