@@ -1,0 +1,33 @@
+# make train   sets up, generates the default data set, trains on it and evaluates
+# make test    sets up and runs the tests
+# make lint    checks format and lint
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+DATA := data/tetrominoes_quick.tfrecords
+
+.PHONY: install train test lint clean
+.DELETE_ON_ERROR:
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+train: install $(DATA)
+	$(RUN) -m experiments.train with tetrominoes quick
+
+$(DATA): | install
+	$(RUN) -m datasets.generate tetrominoes_quick --num 60000 --out data/
+
+test: install
+	$(RUN) -m pytest
+
+lint: install
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
