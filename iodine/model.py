@@ -128,17 +128,28 @@ class Iodine(snt.Module):
     seed = new_seed() if seed is None else seed
     first_weight = 0 if self.config.final_decode else 1
     params, state = self.initial(tf.shape(images)[0], num_slots)
-    frame = None  # [B, H, W, C], of the decode before
-    all_params, decodes = [], []
+    iterate = rematerialised(self._iterate) if self.config.recompute else self._iterate
+    all_params, records = [], []
     for t in range(first_weight, num_iterations + 1):
-      if decodes:
-        params, state = self.refine(frame, params, decodes[-1], state)
       frame = images if images.shape.rank == 4 else images[:, max(t - 1, 0)]
-      noise = self.noise(seed, len(decodes), tf.shape(params)[0], num_slots, first_index)
+      noise = self.noise(seed, len(records), tf.shape(params)[0], num_slots, first_index)
       all_params.append(params)
-      decodes.append(self.decode(frame, params, tf.cast(noise, self.dtype)))
+      if t < num_iterations:
+        record, params, state = iterate(frame, params, noise, state)
+      else:
+        record = _record(self.decode(frame, params, noise))
+      records.append(record)
     weights = [t / num_iterations for t in range(first_weight, num_iterations + 1)]
-    return self.output(all_params, decodes, weights)
+    return IodineOutput(
+      params=tf.stack(all_params),
+      loss_weights=tf.constant(weights, self.dtype),
+      **{name: tf.stack([record[name] for record in records]) for name in records[0]},
+    )
+
+  def _iterate(self, images, params, noise, state):
+    """Decode and update: (what IodineOutput keeps of the decode, next params, next state)."""
+    decode = self.decode(images, params, noise)
+    return _record(decode), *self.refine(images, params, decode, state)
 
   def create_variables(self):
     """Creates all variables, which otherwise come with the first call; returns them."""
@@ -187,28 +198,14 @@ class Iodine(snt.Module):
     return auxiliary.Gradients(*[g / tf.cast(tf.shape(g)[0] * replicas, g.dtype) for g in grads])
 
   def noise(self, seed, iteration, batch_size, num_slots, first_index=0):
-    """Standard normal [B, K, Z].
+    """Standard normal [B, K, Z], drawn in float32 whatever the dtype.
 
     Rows are cut from one counter-based stream, so that row i depends on i but not on B.
     """
     seed = tf.random.experimental.stateless_fold_in(seed, iteration)
     shape = [first_index + batch_size, num_slots, self.config.latent_size]
-    return tf.random.stateless_normal(shape, seed, alg="philox")[first_index:]
-
-  def output(self, params, decodes, weights):
-    """Stacks a list of decodes to an IodineOutput."""
-    return IodineOutput(
-      params=tf.stack(params),
-      posterior_mean=tf.stack([d.posterior.loc for d in decodes]),
-      posterior_stddev=tf.stack([d.posterior.scale for d in decodes]),
-      z=tf.stack([d.z for d in decodes]),
-      means=tf.stack([d.mixture.means for d in decodes]),
-      mask_logits=tf.stack([d.mixture.mask_logits for d in decodes]),
-      masks=tf.stack([d.mixture.masks for d in decodes]),
-      nll=tf.stack([d.nll for d in decodes]),
-      kl=tf.stack([d.kl for d in decodes]),
-      loss_weights=tf.constant(weights, params[0].dtype),
-    )
+    rows = tf.random.stateless_normal(shape, seed, alg="philox")[first_index:]
+    return tf.cast(rows, self.dtype)
 
   def _check(self, images):
     images = tf.convert_to_tensor(images)
@@ -222,6 +219,62 @@ class Iodine(snt.Module):
       wanted = ", ".join(map(str, expected))
       raise ValueError(f"expected images [B, {wanted}] or [B, T, {wanted}], got {images.shape}")
     return images
+
+
+def _record(decode):
+  """What IodineOutput keeps of a decode, by its field names."""
+  return {
+    "posterior_mean": decode.posterior.loc,
+    "posterior_stddev": decode.posterior.scale,
+    "z": decode.z,
+    "means": decode.mixture.means,
+    "mask_logits": decode.mixture.mask_logits,
+    "masks": decode.mixture.masks,
+    "nll": decode.nll,
+    "kl": decode.kl,
+  }
+
+
+def rematerialised(function):
+  """`function` with its activations computed anew in the backward pass instead of kept.
+
+  `tf.recompute_grad` runs the forward pass with all tapes stopped, ours for the posterior's
+  gradient among them; hence this one. Arguments and results are nests of tensors.
+  """
+
+  def wrapped(*args):
+    flat_args = tf.nest.flatten(args)
+    structure = []
+
+    def flat_function(*tensors):
+      results = function(*tf.nest.pack_sequence_as(args, tensors))
+      structure[:] = [results]
+      return tf.nest.flatten(results)
+
+    @tf.custom_gradient
+    def forward(*tensors):
+      def backward(*upstream, variables=()):
+        # The recomputation must wait for the gradients from above, and must not be taken for the
+        # forward pass by the optimiser of common subexpressions.
+        with tf.control_dependencies(upstream):
+          inputs = [tf.identity(t) for t in tensors]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+          tape.watch([*inputs, *variables])
+          outputs = flat_function(*inputs)
+        gradients = tape.gradient(
+          outputs,
+          [*inputs, *variables],
+          output_gradients=upstream,
+          unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return gradients[: len(inputs)], gradients[len(inputs) :]
+
+      return flat_function(*tensors), backward
+
+    results = forward(*flat_args)
+    return tf.nest.pack_sequence_as(structure[0], results)
+
+  return wrapped
 
 
 def new_seed():
