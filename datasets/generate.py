@@ -32,9 +32,7 @@ def generator_of(spec):
     DataError: there is none, or it lacks a package.
   """
   if spec.generator is None:
-    raise records.DataError(
-      f"there is no generator for {spec.name}; {records.how_to_get(spec)}"
-    )
+    raise records.DataError(f"there is no generator for {spec.name}; {records.how_to_get(spec)}")
   try:
     return importlib.import_module(spec.generator)
   except ModuleNotFoundError as error:
@@ -50,7 +48,7 @@ def parameters_of(spec) -> dict:
   """The generator's parameters and their defaults (without `variant`, which the spec sets)."""
   signature = inspect.signature(generator_of(spec).generate_chunk)
   return {
-    p.name: p.default
+    p.name: spec.parameters.get(p.name, p.default)
     for p in signature.parameters.values()
     if p.kind is p.KEYWORD_ONLY and p.name != "variant"
   }
@@ -115,7 +113,7 @@ def generate(
     raise records.DataError(
       f"{path} exists and was not made by this very command: delete it, or choose another --out"
     )
-  call = {**parameters, **({"variant": spec.variant} if spec.variant else {})}
+  call = {**spec.parameters, **parameters, **({"variant": spec.variant} if spec.variant else {})}
   jobs = _Jobs(spec, module.CHUNK_SIZE, num, seed, layout, call)
   num_objects = _write(path, jobs, recipe, workers, progress)
   records.RecordFile(path).write_index(num_records=num, **recipe, num_objects=num_objects)

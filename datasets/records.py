@@ -566,7 +566,7 @@ def _shapes(example, layout, spec, sizes, where):
         else "give the path of another file"
       )
       raise DataError(
-        f"{where}: image is {_by(image_shape)}, wanted {_by(good[0])} for {spec.name}: {hint}"
+        f"{where}: image is {by(image_shape)}, wanted {by(good[0])} for {spec.name}: {hint}"
       )
     entities = mask_shape[spec.mask_layout.index("L")]
     if entities != spec.max_entities:
@@ -593,7 +593,7 @@ def _shapes(example, layout, spec, sizes, where):
   ):
     if value != int(np.prod(shape)):
       raise DataError(
-        f"{where}: {name} has {value:,} values, wanted {_by(shape)} = {int(np.prod(shape)):,} for "
+        f"{where}: {name} has {value:,} values, wanted {by(shape)} = {int(np.prod(shape)):,} for "
         f"{spec.name}{_guess(example, spec)}: give the path of another file, or the image_size it "
         "was made with"
       )
@@ -610,7 +610,7 @@ def _guess(example, spec):
   return ""
 
 
-def _by(shape):
+def by(shape):
   return " x ".join(str(n) for n in shape)
 
 
@@ -635,7 +635,7 @@ def _factor(value, name, factor, shape, where):
     raise DataError(f"{where}: {name} is {dtype}, wanted {factor.dtype}")
   if value.size != int(np.prod(shape)):
     raise DataError(
-      f"{where}: {name} has {value.size} values, wanted {_by(shape)} = {int(np.prod(shape))}"
+      f"{where}: {name} has {value.size} values, wanted {by(shape)} = {int(np.prod(shape))}"
     )
   return value.reshape(shape)
 

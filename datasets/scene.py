@@ -64,8 +64,8 @@ class DatasetSpec:
     file: file name or glob pattern, relative to the data directory.
     released: address of the released file(s); None where nothing was released.
     compression: of the released file: "GZIP", "ZLIB" or "". Readers look at the file itself.
-    image_size: stored (H, W, C).
-    max_entities: L, background included.
+    image_size: stored (H, W, C); None where the file says it (images of one's own).
+    max_entities: L, background included; None where the file says it.
     num_background: how many of the first entities are background.
     mask_layout: stored order of the mask's axes: "LHW1", "HWL1" or "TLHW1".
     factors: name -> Factor, stored with a leading [L].
@@ -79,6 +79,7 @@ class DatasetSpec:
       rather than as one string per byte.
     generator: module with `generate_chunk`; None where we cannot make a substitute.
     variant: passed to the generator as `variant` where not empty.
+    parameters: of the generator, where this dataset departs from its defaults.
     generate_args: arguments of `python -m datasets.generate` that make this dataset.
   """
 
@@ -86,8 +87,8 @@ class DatasetSpec:
   file: str
   released: str | None
   compression: str
-  image_size: tuple[int, int, int]
-  max_entities: int
+  image_size: tuple[int, int, int] | None
+  max_entities: int | None
   num_background: int
   mask_layout: str
   factors: Mapping[str, Factor]
@@ -100,6 +101,7 @@ class DatasetSpec:
   scalar_strings: bool = False
   generator: str | None = None
   variant: str = ""
+  parameters: Mapping[str, object] = dataclasses.field(default_factory=dict)
   generate_args: str = ""
 
   @property
@@ -145,6 +147,17 @@ _TETROMINOES = DatasetSpec(
   num_train=60_000,
   generator="datasets.tetrominoes",
   generate_args="tetrominoes",
+)
+
+# What two CPU cores can learn in minutes: the same scenes, smaller.
+_TETROMINOES_QUICK = dataclasses.replace(
+  _TETROMINOES,
+  name="tetrominoes_quick",
+  file="tetrominoes_quick.tfrecords",
+  released=None,
+  image_size=(14, 14, 3),
+  parameters={"image_size": 14, "block_size": 2},
+  generate_args="tetrominoes_quick",
 )
 
 
@@ -282,10 +295,24 @@ def _cater(split):
   )
 
 
+# A folder of pictures, packed by `python -m datasets.from_images`.
+_IMAGES = DatasetSpec(
+  name="images",
+  file="images.tfrecords",
+  released=None,
+  compression="",
+  image_size=None,
+  max_entities=None,
+  num_background=1,
+  mask_layout="LHW1",
+  factors={},
+)
+
 SPECS = {
   spec.name: spec
   for spec in (
     _TETROMINOES,
+    _TETROMINOES_QUICK,
     _multi_dsprites("colored_on_grayscale", "multi_dsprites", 6, 3),
     _multi_dsprites("binarized", "multi_dsprites_binarized", 4, 1),
     _multi_dsprites("colored_on_colored", "multi_dsprites_colored_on_colored", 5, 3),
@@ -328,6 +355,7 @@ SPECS = {
     ),
     _cater("train"),
     _cater("test"),
+    _IMAGES,
   )
 }
 
