@@ -79,37 +79,116 @@ class Source:
     where = f"{file.path}, record {number}"
     return records.decode(payload, self.spec, self.sizes, where)
 
-  def iterate(self, start, stop, wanted=None):
-    """Yields (number, decoded record) for start <= number < stop.
+  def payloads(self, start, stop, wanted=None):
+    """Yields (number, file, number in the file, payload) for start <= number < stop.
 
     Args:
       start, stop: as of `range`; `count` must have been called.
-      wanted: bool [stop - start]; others are not decoded. None: all.
+      wanted: bool [stop - start], which records to give; None: all.
     """
     for file, first, end in zip(self.files, self._starts, self._starts[1:], strict=False):
       if end <= start or first >= stop:
         continue
       passed = len(file.skipped)
-      for number, payload in file.iterate(max(start - first, 0), min(stop, end) - first):
-        if wanted is not None and not wanted[first + number - start]:
-          continue
-        try:
-          yield first + number, self._decode_strict(payload, file, number)
-        except records.DataError:
-          if self.on_error == "raise":
-            raise
-          self._skip(first + number)
-      for number in file.skipped[passed:]:
-        self._skip(first + number)
+      for local, payload in file.iterate(max(start - first, 0), min(stop, end) - first):
+        if wanted is None or wanted[first + local - start]:
+          yield first + local, file, local, payload
+      for local in file.skipped[passed:]:
+        self._skip(first + local)
+
+  def iterate(self, start, stop, wanted=None):
+    """Yields (number, decoded record); arguments as for `payloads`."""
+    for number, file, local, payload in self.payloads(start, stop, wanted):
+      decoded = self._decode(number, file, local, payload)
+      if decoded is not None:
+        yield number, decoded
+
+  def _decode(self, number, file, local, payload):
+    try:
+      return self._decode_strict(payload, file, local)
+    except records.DataError:
+      if self.on_error == "raise":
+        raise
+      self._skip(number)
+      return None
 
   def _skip(self, number):
     if number not in self.skipped:
       self.skipped.append(number)
 
-  def read(self, number):
-    """One decoded record of uncompressed files."""
-    file, local = self._file(number)
-    return self._decode_strict(file.read(local), file, local)
+  def read(self, numbers):
+    """(number, file, number in the file, payload) of chosen records of uncompressed files."""
+    places = [self._file(int(number)) for number in numbers]
+    found = [None] * len(places)
+    for file in {id(f): f for f, _ in places}.values():
+      mine = [i for i, (f, _) in enumerate(places) if f is file]
+      for i, payload in zip(mine, file.read([places[i][1] for i in mine]), strict=True):
+        found[i] = (int(numbers[i]), *places[i], payload)
+    return found
+
+  def decode_many(self, items) -> dict:
+    """Decodes (number, file, number in the file, payload) items into arrays with a leading axis.
+
+    Returns:
+      As `records.decode`, every array [n, ...], without "mask" and "layout", and `index` int64 [n].
+    """
+    result = self._decode_compact([payload for *_, payload in items])
+    if result is not None:
+      return {**result, "index": np.array([number for number, *_ in items], np.int64)}
+    # Something is amiss, or the layout is another one: record by record, with precise messages.
+    decoded = [(item[0], self._decode(*item)) for item in items]
+    decoded = [(number, d) for number, d in decoded if d is not None]
+    names = ("image", "labels", "visibility", *records.stored_factors(self.spec))
+    result = {name: np.array([d[name] for _, d in decoded]) for name in names}
+    return {**result, "index": np.array([number for number, _ in decoded], np.int64)}
+
+  def _decode_compact(self, payloads):
+    """TensorFlow's own parser on many compact records at once; None if anything is unusual."""
+    if self.layout != records.COMPACT or not payloads:
+      return None
+    spec, n = self.spec, len(payloads)
+    string = tf.io.FixedLenFeature([], tf.string)
+    shape = tf.io.FixedLenFeature([len(self.image_shape)], tf.int64)
+    features = {"image": string, "mask": string, "mask/coding": string, "image/shape": shape}
+    features["dataset"] = tf.io.FixedLenFeature([], tf.string, default_value=spec.name)
+    features["mask/shape"] = tf.io.FixedLenFeature([len(spec.mask_layout)], tf.int64)
+    shapes = {}
+    for name, factor in records.stored_factors(spec).items():
+      shapes[name] = (*(() if name in spec.context else (spec.max_entities,)), *factor.shape)
+      byte = factor.dtype == "uint8"
+      features[name] = string if byte else tf.io.FixedLenFeature(shapes[name], tf.float32)
+    mask_shape = scene.mask_shape(
+      spec.mask_layout, self.image_shape[-3:], spec.max_entities, spec.num_frames
+    )
+    try:
+      with tf.device("CPU"):
+        parsed = tf.io.parse_example(tf.constant(payloads, tf.string), features)
+        usual = (
+          tf.reduce_all(parsed["dataset"] == spec.name)
+          & tf.reduce_all(parsed["mask/coding"] == b"labels")
+          & tf.reduce_all(parsed["image/shape"] == self.image_shape)
+          & tf.reduce_all(parsed["mask/shape"] == mask_shape)
+        )
+        if not usual:
+          return None
+        result = {}
+        for name, feature, to in (
+          ("image", "image", self.image_shape),
+          ("labels", "mask", self.image_shape[:-1]),
+        ):
+          raw = tf.io.decode_raw(tf.io.decode_compressed(parsed[feature], "ZLIB"), tf.uint8)
+          result[name] = raw.numpy().reshape((n, *to))
+        for name, to in shapes.items():
+          value = parsed[name]
+          value = tf.io.decode_raw(value, tf.uint8) if value.dtype == tf.string else value
+          result[name] = value.numpy().reshape((n, *to))
+    except (tf.errors.OpError, ValueError):
+      return None
+    if not spec.stores_visibility:
+      visible = [np.isin(np.arange(spec.max_entities), labels) for labels in result["labels"]]
+      result["visibility"] = np.array(visible, np.float32)
+      result["visibility"][:, : spec.num_background] = 1
+    return result
 
   def num_objects(self, start, stop) -> np.ndarray | None:
     """Visible foreground entities, int [stop - start], where the files' indices tell; else None."""
@@ -332,7 +411,8 @@ def load(
   if cache == "auto":
     cache = len(numbers) * form.stored_bytes < _memory() // 4
   if cache:
-    numbers, arrays = _read_all(source, numbers, form, limits, num_images)
+    arrays = _read_all(source, numbers, form, limits, num_images)
+    numbers = arrays.get("index", ())
   else:
     numbers = _select(source, numbers, limits, num_images)
   if source.skipped:
@@ -358,7 +438,7 @@ def load(
     )
   total = _MANY if num_epochs is None else num_epochs * order.batches
   if cache:
-    dataset = _from_memory(arrays, numbers, order, start_batch, total, num_parallel_calls)
+    dataset = _from_memory(arrays, order, start_batch, total, num_parallel_calls)
   elif source.random_access:
     dataset = _from_offsets(source, numbers, form, order, start_batch, total, num_parallel_calls)
   else:
@@ -403,7 +483,7 @@ class _Form:
     self.stored_bytes = int(np.prod((*frames, height, width))) * (channels + 1) + 512
 
   def arrays(self, decoded):
-    """What is kept of one decoded record: name -> array; images cropped."""
+    """What is kept of decoded records (one or several): name -> array; images cropped."""
     image, labels = decoded["image"], decoded["labels"]
     if self.crop:
       top, bottom, left, right = self.crop
@@ -413,6 +493,8 @@ class _Form:
     for name, factor in (*self.spec.factors.items(), *self.spec.context.items()):
       dtype = np.int32 if factor.kind == "categorical" else np.float32
       kept[f"factor/{name}"] = decoded[name].astype(dtype)
+    if "index" in decoded:
+      kept["index"] = decoded["index"]
     return kept
 
   def signature(self, batch=None):
@@ -522,26 +604,29 @@ class _Order:
 
 
 def _objects(decoded, spec):
-  return int((decoded["visibility"][spec.num_background :] > 0).sum())
+  return (decoded["visibility"][..., spec.num_background :] > 0).sum(axis=-1)
+
+
+def _chunks(items, size):
+  while chunk := list(itertools.islice(items, size)):
+    yield chunk
 
 
 def _read_all(source, numbers, form, limits, num_images):
-  """Parses a split into arrays, filtered: (numbers int64 [n], name -> array [n, ...])."""
-  kept_numbers, kept = [], {}
-  capacity = len(numbers)
-  for number, decoded in source.iterate(numbers.start, numbers.stop):
-    if not _kept(_objects(decoded, source.spec), *limits):
+  """Parses a split into arrays, filtered: name -> array [n, ...]."""
+  kept, total = [], 0
+  size = max(1, min(512, _WINDOW_BYTES // form.stored_bytes))
+  for items in _chunks(source.payloads(numbers.start, numbers.stop), size):
+    decoded = source.decode_many(items)
+    if not len(decoded["index"]):
       continue
-    if num_images is not None and len(kept_numbers) >= num_images:
+    passed = np.flatnonzero(_kept(_objects(decoded, source.spec), *limits))
+    passed = passed[: None if num_images is None else num_images - total]
+    kept.append({name: value[passed] for name, value in form.arrays(decoded).items()})
+    total += len(passed)
+    if num_images is not None and total >= num_images:
       break
-    for name, value in form.arrays(decoded).items():
-      if name not in kept:
-        size = capacity if num_images is None else min(capacity, num_images)
-        kept[name] = np.empty((size, *value.shape), value.dtype)
-      kept[name][len(kept_numbers)] = value
-    kept_numbers.append(number)
-  arrays = {name: value[: len(kept_numbers)] for name, value in kept.items()}
-  return np.array(kept_numbers, np.int64), arrays
+  return {name: np.concatenate([k[name] for k in kept]) for name in kept[0]} if kept else {}
 
 
 def _select(source, numbers, limits, num_images):
@@ -566,10 +651,9 @@ def _select(source, numbers, limits, num_images):
   return selected[:num_images]
 
 
-def _from_memory(arrays, numbers, order, start, total, num_parallel_calls):
+def _from_memory(arrays, order, start, total, num_parallel_calls):
   with tf.device("CPU"):
     kept = {name: tf.constant(value) for name, value in arrays.items()}
-    kept["index"] = tf.constant(numbers)
 
   def batch(step):
     examples = order.examples(step)
@@ -579,21 +663,13 @@ def _from_memory(arrays, numbers, order, start, total, num_parallel_calls):
   return steps.map(batch, num_parallel_calls=num_parallel_calls, deterministic=True)
 
 
-def _stack(form, decoded, numbers):
-  arrays = [form.arrays(d) for d in decoded]
-  batch = {name: np.stack([a[name] for a in arrays]) for name in arrays[0]}
-  batch["index"] = np.asarray(numbers, np.int64)
-  return batch
-
-
 def _from_offsets(source, numbers, form, order, start, total, num_parallel_calls):
   size = order.batch_size if order.drop_remainder else None
   signature = form.signature(size)
   names = sorted(signature)
 
   def read(examples):
-    chosen = numbers[examples]
-    batch = _stack(form, [source.read(int(n)) for n in chosen], chosen)
+    batch = form.arrays(source.decode_many(source.read(numbers[examples])))
     return [batch[name] for name in names]
 
   def batch(step):
@@ -627,8 +703,10 @@ def _from_stream(source, numbers, form, order, start, total):
         for number in chosen:
           while number not in waiting:
             got, decoded = next(stream)
-            waiting[got] = decoded
-        yield _stack(form, [waiting.pop(n) for n in chosen], chosen)
+            waiting[got] = form.arrays(decoded)
+        taken_now = [waiting.pop(number) for number in chosen]
+        batch = {name: np.stack([kept[name] for kept in taken_now]) for name in taken_now[0]}
+        yield {**batch, "index": chosen}
       stream.close()
 
   return tf.data.Dataset.from_generator(batches, output_signature=form.signature(size))

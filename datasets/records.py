@@ -84,7 +84,7 @@ def find_files(spec, path=None, data_dir="data", image_size=None) -> list[str]:
     found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
     found = [f for f in found if not f.endswith((".partial", ".log", ".json"))]
     if not found:
-      place = os.path.dirname(pattern) or "."
+      place = os.path.dirname(pattern).rstrip("/") or "."
       raise DataError(f"{pattern} does not exist: {how_to_get(spec, place)}")
     files.extend(found)
   for file in files:
@@ -343,17 +343,19 @@ class RecordFile:
       self._offsets = np.array(found, np.int64).reshape(-1, 2)
     return self._offsets
 
-  def read(self, number) -> bytes:
-    """The payload of one record of an uncompressed file, checksum verified.
+  def read(self, numbers) -> list[bytes]:
+    """The payloads of chosen records of an uncompressed file, checksums verified.
 
     Raises:
-      DataError: the record is damaged, whatever `on_error` says.
+      DataError: one is damaged, whatever `on_error` says.
     """
-    offset, length = self.offsets()[number]
-    payload = self._map[offset : offset + length]
-    if wire.masked_crc([payload])[0] != struct.unpack_from("<I", self._map, offset + length)[0]:
-      raise self.error(number, "its checksum is wrong: the record is corrupted")
-    return payload
+    places = self.offsets()[numbers]
+    payloads = [self._map[offset : offset + length] for offset, length in places]
+    crcs = wire.masked_crc(payloads)
+    for number, (offset, length), crc in zip(numbers, places, crcs, strict=True):
+      if crc != struct.unpack_from("<I", self._map, offset + length)[0]:
+        raise self.error(number, "its checksum is wrong: the record is corrupted")
+    return payloads
 
   def count(self, limit=None, progress=None) -> int:
     """How many records the file holds; a compressed file without an index is read for it.
@@ -630,7 +632,7 @@ def _factor(value, name, factor, shape, where):
   if isinstance(value, wire.Strings):
     dtype, value = "uint8", value.data
   else:
-    dtype = value.dtype.name
+    dtype = "float32" if value.dtype == np.float32 else "int64"
   if dtype != factor.dtype:
     raise DataError(f"{where}: {name} is {dtype}, wanted {factor.dtype}")
   if value.size != int(np.prod(shape)):
