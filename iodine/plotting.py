@@ -6,6 +6,7 @@ touching matplotlib's global settings. Images are float [H, W, C] in [0, 1] with
 
 import io
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import matplotlib
 import matplotlib.figure
@@ -335,6 +336,371 @@ def learning_curves(steps, curves, *, xlabel="Step", width=WIDTH):
   return _line_panels(curves, xlabel, draw, width)
 
 
+class Coloring(NamedTuple):
+  """How points are coloured.
+
+  Attributes:
+    name: of the factor.
+    values: [N]; int codes for a category; [N, 3] for "rgb".
+    kind: "continuous", "categorical", "angle" or "rgb" (the points have the colours `values`).
+    labels: for "categorical", what the codes 0, 1, ... are called.
+    period: for "angle", the full turn; 2 pi by default.
+  """
+
+  name: str
+  values: np.ndarray
+  kind: str = "continuous"
+  labels: tuple[str, ...] | None = None
+  period: float | None = None
+
+
+def traversals(grid, *, row_labels=None, column_labels=None, original=None, width=COLUMN):
+  """Decoded images while one latent changes (paper, Figs. 6, 30-32).
+
+  Args:
+    grid: [R, S, H, W, C], a row a latent (in order of KL), a column a step.
+    row_labels: R strings at the left.
+    column_labels: S strings above, e.g. the values of the latent.
+    original: index of the column that is nearest to where the traversals set out: it is framed.
+    width: of the figure, inches.
+
+  Returns:
+    Figure with R * S axes.
+
+  Raises:
+    ValueError: a shape is not as above.
+  """
+  grid = _array("grid", grid, "R S H W C")
+  _check_labels("row_labels", row_labels, grid.shape[0])
+  _check_labels("column_labels", column_labels, grid.shape[1])
+  cells = _Grid(*grid.shape[:2], grid.shape[2:4], width, column_labels, row_labels=row_labels)
+  for r, row in enumerate(grid):
+    for s, shown in enumerate(row):
+      cells.show(r, s, shown, border=PALETTE[3] if s == original else None)
+  return cells.figure
+
+
+def projections(points, colorings, *, width=WIDTH):
+  """Slot latents in the plane, coloured by factors (paper, Figs. 24-29).
+
+  Args:
+    points: dict from the name of a projection ("PCA", "t-SNE") to [N, 2]: a row each.
+    colorings: Colorings: a column each.
+    width: of the figure, inches.
+
+  Returns:
+    Figure with an axis for each projection and factor, row by row, and the colour scales.
+
+  Raises:
+    ValueError: a shape is not as above, or a kind is unknown.
+  """
+  points = {name: _array(name, values, "N 2") for name, values in points.items()}
+  num_rows, num_columns = len(points), len(colorings)
+  left, gutter, title = 0.2, 0.08, 0.2  # inches
+  scale = max(0.32, *(0.1 + 0.13 * _legend_size(c)[0] for c in colorings), 0.0)
+  cell = min((width - left - gutter * num_columns) / num_columns, 2.8)
+  full_width = left + num_columns * (cell + gutter)
+  height = title + num_rows * (cell + gutter) - gutter + scale
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(full_width, height))
+
+    def add_axes(x, y, box_width, box_height):
+      return figure.add_axes(
+        [x / full_width, y / height, box_width / full_width, box_height / height]
+      )
+
+    for row, (name, values) in enumerate(points.items()):
+      for column, coloring in enumerate(colorings):
+        _check_labels(f"values of {coloring.name}", coloring.values, len(values))
+        x = left + column * (cell + gutter)
+        axis = add_axes(x, scale + (num_rows - 1 - row) * (cell + gutter), cell, cell)
+        _scatter_colored(axis, values, coloring)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set(visible=True, color="0.8")
+        if row == 0:
+          axis.set_title(coloring.name, pad=3)
+        if column == 0:
+          axis.set_ylabel(name)
+        if row == num_rows - 1:
+          if coloring.kind in ("continuous", "angle"):
+            bar = add_axes(x + 0.1 * cell, scale - 0.14, 0.8 * cell, 0.05)
+            _color_scale(figure, axis, coloring, bar)
+          elif coloring.kind == "categorical":
+            _legend(axis, _legend_size(coloring)[1])
+  return figure
+
+
+def projection(points, values, name, kind="continuous", *, width=COLUMN):
+  """One projection [N, 2] coloured by one factor; see `projections` and `Coloring`."""
+  return projections({"": points}, [Coloring(name, values, kind)], width=width)
+
+
+def paths(latents, masks, image, *, labels=None, width=WIDTH):
+  """An ambiguous image seen in several ways, and the ways there (paper, Fig. 10).
+
+  Args:
+    latents: [S, T, K, 2], the slots' posterior means in the plane, by seed and iteration.
+    masks: [S, K, H, W, 1], at the last iteration.
+    image: [H, W, C].
+    labels: S strings; "seed 1" and so on by default.
+    width: of the figure, inches.
+
+  Returns:
+    Figure: the image and the masks found from each seed in the upper row, framed in the colour
+    of the seed's paths below; these start at the small rings and end at the large dots.
+
+  Raises:
+    ValueError: a shape is not as above.
+  """
+  latents = _array("latents", latents, "S T K 2")
+  image = _array("image", image, "H W C")
+  height, image_width = image.shape[:2]
+  num_seeds, _, num_slots, _ = latents.shape
+  sizes = {"S": num_seeds, "K": num_slots, "H": height, "W": image_width}
+  masks = _array("masks", masks, "S K H W 1", sizes)
+  labels = [f"seed {i + 1}" for i in range(num_seeds)] if labels is None else labels
+  _check_labels("labels", labels, num_seeds)
+  colors, own = slot_colors(num_slots), _seed_colors(num_seeds)
+  below = 0.42 * width
+  grid = _Grid(
+    1, 1 + num_seeds, image.shape[:2], width, ["Image", *labels], groups=(1,), below=below
+  )
+  grid.show(0, 0, image)
+  for i in range(num_seeds):
+    grid.show(0, 1 + i, mix_masks(masks[i], colors), border=own[i])
+  with matplotlib.rc_context(STYLE):
+    figure_width, figure_height = grid.figure.get_size_inches()
+    box = [
+      0.22 / figure_width,
+      0.22 / figure_height,
+      1 - 0.25 / figure_width,
+      (below - 0.32) / figure_height,
+    ]
+    axis = grid.figure.add_axes(box)
+    for seed_paths, color in zip(latents, own, strict=True):
+      axis.plot(*np.moveaxis(seed_paths, 2, 0), color=color, linewidth=0.9, alpha=0.85)
+      axis.scatter(*seed_paths[0].T, s=8, facecolor="white", edgecolor=color, zorder=3)
+      axis.scatter(*seed_paths[-1].T, s=18, color=[color], edgecolor="white", zorder=4)
+    axis.set(xlabel="First component", ylabel="Second component", xticks=[], yticks=[])
+  return grid.figure
+
+
+def factor_predictions(predictions, *, labels=None, width=WIDTH):
+  """True against predicted factors of held-out objects (paper, Fig. 5).
+
+  Args:
+    predictions: dict from name to anything with `kind`, `true`, `predicted`, `score` and `error`,
+      as factors.FactorScore. A vector's components share an axis.
+    labels: dict from the name of a categorical factor to what its codes 0, 1, ... are called.
+    width: of the figure, inches.
+
+  Returns:
+    Figure with an axis a factor: a scatter plot, or for categories the share of each answer
+    among the objects of a true category.
+
+  Raises:
+    ValueError: true and predicted values differ in shape.
+  """
+  columns = min(4, len(predictions))
+  rows = -(-len(predictions) // columns)
+  cell = min(width / columns, 2.2)
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(cell * columns, (cell + 0.12) * rows), layout="constrained")
+    for i, (name, prediction) in enumerate(predictions.items()):
+      axis = figure.add_subplot(rows, columns, i + 1)
+      true, predicted = np.asarray(prediction.true), np.asarray(prediction.predicted)
+      if true.shape != predicted.shape:
+        raise ValueError(
+          f"expected predictions of {name} {list(true.shape)}, got {list(predicted.shape)}"
+        )
+      if prediction.kind == "categorical":
+        _confusion(axis, true, predicted, (labels or {}).get(name))
+        score = f"accuracy {prediction.score:.2f}"
+      elif prediction.kind == "angle":
+        _agreement(axis, true, predicted)
+        score = f"mean error {prediction.error:.2g}"
+      else:
+        _agreement(axis, true, predicted)
+        score = f"$R^2$ {prediction.score:.2f}"
+      axis.set(title=f"{name}: {score}", xlabel="True", box_aspect=1)
+      if i % columns == 0:
+        axis.set_ylabel("Predicted")
+  return figure
+
+
+def comparison(scores, errors=None, *, ylabel, limits=None, width=COLUMN):
+  """Grouped bars, e.g. of methods on data sets (Table 1), or of factors against baselines (Fig. 5).
+
+  Args:
+    scores: dict from a method to a dict from a group to a number; NaN or missing leaves a gap.
+    errors: likewise, half the length of the error bars, or None.
+    ylabel: what the numbers are.
+    limits: of the y axis.
+    width: of the figure, inches.
+
+  Returns:
+    Figure with one axis; each bar has its number above it.
+
+  Raises:
+    ValueError: there is nothing to compare.
+  """
+  groups = list(dict.fromkeys(group for values in scores.values() for group in values))
+  if not groups:
+    raise ValueError("expected the scores of at least one method, got none")
+  missing = float("nan")
+  colors = slot_colors(len(scores))
+  bar = 0.8 / len(scores)
+  # Five digits and signs, 0.6 of their size wide, above each bar.
+  fontsize = min(6.0, 72 * 0.85 * width * bar / len(groups) / (5 * 0.6))
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(width, 0.32 * width + 0.7), layout="constrained")
+    axis = figure.subplots()
+    for i, (method, values) in enumerate(scores.items()):
+      heights = np.array([values.get(group, missing) for group in groups], float)
+      spread = (errors or {}).get(method, {})
+      spread = np.array([spread.get(group, 0.0) for group in groups], float)
+      at = np.arange(len(groups)) + (i - (len(scores) - 1) / 2) * bar
+      axis.bar(at, heights, 0.92 * bar, color=colors[i], label=method)
+      drawn = (spread > 0) & np.isfinite(heights)
+      if drawn.any():
+        axis.errorbar(
+          at[drawn], heights[drawn], spread[drawn], fmt="none", ecolor="0.2", elinewidth=0.8
+        )
+      for x, height, error in zip(at, heights, spread, strict=True):
+        if np.isfinite(height):
+          top = max(height + error, 0)
+          axis.annotate(
+            f"{height + 0.0:.2f}".replace("-0.00", "0.00"), (x, top), (0, 1),
+            textcoords="offset points", ha="center", va="bottom", fontsize=fontsize,
+          )  # fmt: skip
+    axis.axhline(0, color="0.2", linewidth=0.6)
+    axis.set_xticks(range(len(groups)), groups)
+    axis.tick_params(axis="x", length=0)
+    axis.set(ylabel=ylabel, ylim=limits)
+    if len(scores) > 1:
+      figure.legend(loc="outside upper center", ncols=min(len(scores), 5))
+  return figure
+
+
+def importances(importance, names, *, width=COLUMN):
+  """Which latent matters for which factor (DCI).
+
+  Args:
+    importance: [Z, F].
+    names: F strings.
+    width: of the figure, inches.
+
+  Returns:
+    Figure: rows are factors, columns latents, dark is important.
+
+  Raises:
+    ValueError: a shape is not as above.
+  """
+  importance = _array("importance", importance, "Z F")
+  _check_labels("names", names, importance.shape[1])
+  with matplotlib.rc_context(STYLE):
+    height = 0.5 + width * 0.8 * min(1.0, importance.shape[1] / importance.shape[0] + 0.1)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axis = figure.subplots()
+    shown = axis.imshow(importance.T, cmap="Blues", vmin=0, aspect="auto")
+    axis.set_yticks(range(len(names)), names)
+    axis.tick_params(length=0)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set(xlabel="Latent")
+    axis.spines[:].set(visible=True)
+    bar = figure.colorbar(shown, ax=axis, label="Importance", fraction=0.05, pad=0.03)
+    bar.outline.set_visible(False)
+  return figure
+
+
+def _seed_colors(num_seeds):
+  """Those colours first that few slots use."""
+  order = [7, 8, 5, 10, 4, 9, 3, 2, 1, 0, 6]
+  colors = slot_colors(max(num_seeds, len(order)))
+  return np.concatenate([colors[order], colors[len(order) :]])[:num_seeds]
+
+
+def _scatter_colored(axis, points, coloring):
+  style = {"s": 5, "linewidths": 0, "rasterized": len(points) > 2000}
+  values = np.asarray(coloring.values)
+  x, y = points.T
+  if coloring.kind == "continuous":
+    axis.scatter(x, y, c=values, cmap="viridis", **style)
+  elif coloring.kind == "angle":
+    period = coloring.period or 2 * np.pi
+    axis.scatter(x, y, c=values % period, cmap="twilight", vmin=0, vmax=period, **style)
+  elif coloring.kind == "rgb":
+    axis.scatter(x, y, c=np.clip(values, 0, 1), **style)
+  elif coloring.kind == "categorical":
+    for code, color in zip(*_codes(values), strict=True):
+      own = values == code
+      label = coloring.labels[code] if coloring.labels else str(code)
+      axis.scatter(x[own], y[own], color=[color], label=label, **style)
+  else:
+    raise ValueError(
+      f"expected {coloring.name} to be continuous, categorical, angle or rgb, got {coloring.kind!r}"
+    )
+
+
+def _codes(values):
+  codes = np.unique(values)
+  return codes, slot_colors(len(codes))
+
+
+def _color_scale(figure, axis, coloring, bar_axis):
+  bar = figure.colorbar(axis.collections[0], cax=bar_axis, orientation="horizontal")
+  bar.outline.set_visible(False)
+  bar_axis.tick_params(length=2)
+  if coloring.kind == "angle":
+    period = coloring.period or 2 * np.pi
+    turn = ["0", "π", "2π"] if coloring.period is None else ["0", f"{period / 2:g}", f"{period:g}"]
+    bar.set_ticks([0, period / 2, period], labels=turn)
+
+
+def _legend_size(coloring):
+  """(rows, columns) of the legend; (0, 0) where there is none."""
+  if coloring.kind != "categorical":
+    return 0, 0
+  codes = np.unique(coloring.values)
+  longest = max(len(coloring.labels[c] if coloring.labels else str(c)) for c in codes)
+  columns = 5 if longest <= 2 else 3 if longest <= 8 else 2
+  return -(-len(codes) // columns), columns
+
+
+def _legend(axis, columns):
+  axis.legend(
+    loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, markerscale=2, borderpad=0.2,
+    handletextpad=0.1, columnspacing=0.8,
+  )  # fmt: skip
+
+
+def _agreement(axis, true, predicted):
+  components = true.reshape(len(true), -1), predicted.reshape(len(true), -1)
+  for i, (t, p) in enumerate(zip(components[0].T, components[1].T, strict=True)):
+    axis.scatter(t, p, s=4, linewidths=0, alpha=0.5, color=PALETTE[i % len(PALETTE)])
+  if true.size:
+    ends = [true.min(), true.max()]
+    axis.plot(ends, ends, color="0.3", linewidth=0.7, linestyle="--", zorder=3)
+
+
+def _confusion(axis, true, predicted, labels):
+  codes = np.union1d(true, predicted).astype(int)
+  counts = np.zeros([len(codes), len(codes)])
+  np.add.at(counts, (np.searchsorted(codes, predicted), np.searchsorted(codes, true)), 1)
+  share = counts / np.maximum(counts.sum(axis=0), 1)
+  axis.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+  if len(codes) <= 6:
+    for (row, column), value in np.ndenumerate(share):
+      color = "white" if value > 0.6 else "0.2"
+      axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=5, color=color)
+  names = [labels[code] if labels else str(code) for code in codes]
+  size = min(6.0, 75 / len(codes))
+  turn = 0 if max(map(len, names)) < 4 else 30
+  axis.set_xticks(range(len(codes)), names, rotation=turn, fontsize=size)
+  axis.set_yticks(range(len(codes)), names, fontsize=size)
+  axis.tick_params(length=0)
+
+
 class _Grid:
   """Square-set pictures with tight gutters: all sizes are computed, nothing is left to a layout.
 
@@ -346,13 +712,14 @@ class _Grid:
     groups: indices of columns that stand apart from the one before.
     row_groups: how many rows form a group; groups stand apart.
     row_labels: of the rows, or None.
+    below: inches to leave free under the pictures.
   """
 
   GUTTER, GROUP_GUTTER, MARGIN, TITLE, MAX_CELL = 0.035, 0.09, 0.03, 0.17, 1.1
 
   def __init__(
     self, num_rows, num_columns, image_size, width, titles=None, groups=(), row_groups=1,
-    row_labels=None,
+    row_labels=None, below=0.0,
   ):  # fmt: skip
     longest = max((len(label) for label in row_labels or [""]), default=0)
     left = self.MARGIN + (0.06 + 0.058 * longest if longest else 0)
@@ -367,9 +734,9 @@ class _Grid:
     top = self.MARGIN + (self.TITLE if titles else 0)
     rows = np.arange(num_rows)
     apart = self.GROUP_GUTTER * (rows // row_groups) if row_groups > 1 else 0 * rows
-    below = rows * (self._cell_height + self.GUTTER) + apart
-    height = top + below[-1] + self._cell_height + self.MARGIN
-    self._y = height - top - below - self._cell_height
+    down = rows * (self._cell_height + self.GUTTER) + apart
+    height = top + down[-1] + self._cell_height + self.MARGIN + below
+    self._y = height - top - down - self._cell_height
     self._size = width_used, _ = self._x[-1] + cell + self.MARGIN, height
     self.figure = Figure(figsize=(width_used, height))
     with matplotlib.rc_context(STYLE):
@@ -523,14 +890,14 @@ def _array(name, value, axes, sizes=None):
   """A float array whose shape is checked: "N H W C", C being 1 or 3; letters bound in `sizes`."""
   value = np.asarray(value)
   axes, sizes = axes.split(), sizes or {}
-  wanted = [sizes.get(axis, 1 if axis == "1" else None) for axis in axes]
+  wanted = [int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes]
   fits = value.ndim == len(axes) and all(
     w is None or w == s for w, s in zip(wanted, value.shape, strict=True)
   )
   if fits and axes[-1] == "C":
     fits = value.shape[-1] in (1, 3)
   if not fits or 0 in value.shape:
-    bound = [f"{a}={w}" if w and a != "1" else a for a, w in zip(axes, wanted, strict=True)]
+    bound = [f"{a}={w}" if w and not a.isdigit() else a for a, w in zip(axes, wanted, strict=True)]
     if bound[-1] == "C":
       bound[-1] = "C=1 or 3"
     raise ValueError(f"expected {name} [{', '.join(bound)}], got {list(value.shape)}")

@@ -7,7 +7,7 @@ import matplotlib.colors as mcolors
 import numpy as np
 import pytest
 
-from iodine import plotting
+from iodine import factors, plotting
 
 
 def scenes(num_images=2, num_slots=3, channels=3, size=(6, 8)):
@@ -188,3 +188,103 @@ def test_unknown_variants_missing_logits_and_labels_are_refused():
     plotting.decomposition(*scenes(), row_labels=["a"])
   with pytest.raises(ValueError, match=r"ARI \[N, X\], got \[3\]"):
     plotting.curves_per_iteration(np.ones(3), np.ones([3, 1]), np.ones([3, 1]))
+
+
+def test_traversals_show_the_grid_and_frame_the_original():
+  grid = np.random.default_rng(2).uniform(size=[2, 3, 5, 5, 1])
+  figure = plotting.traversals(
+    grid, row_labels=["z1", "z2"], column_labels=["-1", "0", "1"], original=1
+  )
+  assert len(figure.axes) == 6
+  for axis, expected in zip(figure.axes, grid.reshape(6, 5, 5, 1), strict=True):
+    np.testing.assert_allclose(picture(axis)[..., :1], expected, rtol=1e-6)
+  assert border(figure.axes[1]) == border(figure.axes[4]) != border(figure.axes[0])
+
+
+def test_projections_have_an_axis_for_each_projection_and_factor():
+  rng = np.random.default_rng(3)
+  points = {"PCA": rng.normal(size=[20, 2]), "t-SNE": rng.normal(size=[20, 2])}
+  codes = np.arange(20) % 3 + 1
+  colorings = [
+    plotting.Coloring("x", rng.normal(size=20)),
+    plotting.Coloring("shape", codes, "categorical", ("none", "square", "ellipse", "heart")),
+    plotting.Coloring("rotation", rng.uniform(0, 360, 20), "angle", period=360.0),
+    plotting.Coloring("color", rng.uniform(size=[20, 3]), "rgb"),
+  ]
+  figure = plotting.projections(points, colorings)
+  panels = [axis for axis in figure.axes if axis.get_title() or axis.collections]
+  titles = [axis.get_title() for axis in panels if axis.get_title()]
+  assert titles == ["x", "shape", "rotation", "color"]
+  squares = next(a for a in panels if a.get_title() == "shape").collections[0]
+  np.testing.assert_allclose(squares.get_offsets(), points["PCA"][codes == 1])
+  (legend,) = [axis.get_legend() for axis in figure.axes if axis.get_legend()]
+  assert [text.get_text() for text in legend.get_texts()] == ["square", "ellipse", "heart"]
+  single = plotting.projection(points["PCA"], codes, "shape", "categorical")
+  assert single.axes[0].get_title() == "shape"
+  with pytest.raises(ValueError, match="got 'colour'"):
+    plotting.projection(points["PCA"], codes, "shape", "colour")
+  with pytest.raises(ValueError, match=r"PCA \[N, 2\], got \[20, 3\]"):
+    plotting.projections({"PCA": np.zeros([20, 3])}, colorings)
+
+
+def test_paths_have_the_colour_of_their_seeds_frame():
+  rng = np.random.default_rng(4)
+  images, _, _, masks, _ = scenes(num_images=3, num_slots=4, channels=1)
+  latents = rng.normal(size=[3, 6, 4, 2])
+  figure = plotting.paths(latents, masks, images[0])
+  image, *framed, panel = figure.axes
+  np.testing.assert_allclose(picture(image)[..., :1], images[0], rtol=1e-6)
+  lines = np.reshape(panel.get_lines(), [3, 4])
+  for seed in range(3):
+    np.testing.assert_allclose(picture(framed[seed]), plotting.mix_masks(masks[seed]), rtol=1e-6)
+    for k in range(4):
+      np.testing.assert_allclose(lines[seed, k].get_xydata(), latents[seed, :, k])
+      np.testing.assert_allclose(mcolors.to_rgb(lines[seed, k].get_color()), border(framed[seed]))
+  with pytest.raises(ValueError, match=r"masks \[S=3, K=4, H=6, W=8, 1\], got"):
+    plotting.paths(latents, masks[:2], images[0])
+
+
+def test_factor_predictions_scatter_numbers_and_count_categories():
+  x = np.linspace(0, 1, 8)
+  true, predicted = np.array([1, 1, 1, 1, 3, 3]), np.array([1, 1, 1, 3, 3, 3])
+
+  def score(kind, true, predicted):
+    return factors.FactorScore(kind, 0.5, 12.0, 0, 0, 0, true, predicted)
+
+  figure = plotting.factor_predictions(
+    {
+      "x": score("continuous", x, x[::-1]),
+      "shape": score("categorical", true, predicted),
+      "rotation": score("angle", x, x),
+    },
+    labels={"shape": ["none", "square", "ellipse", "heart"]},
+  )
+  scatter, confusion, angle = figure.axes
+  np.testing.assert_allclose(scatter.collections[0].get_offsets(), np.stack([x, x[::-1]], axis=1))
+  np.testing.assert_allclose(picture(confusion), [[0.75, 0], [0.25, 1]])
+  assert [t.get_text() for t in confusion.get_xticklabels()] == ["square", "heart"]
+  assert "0.50" in scatter.get_title()
+  assert "12" in angle.get_title()
+  with pytest.raises(ValueError, match=r"predictions of x \[8\], got \[7\]"):
+    plotting.factor_predictions({"x": score("continuous", x, x[:7])})
+
+
+def test_comparison_has_a_bar_for_each_number():
+  figure = plotting.comparison(
+    {"a": {"X": 0.5, "Y": 0.7}, "b": {"X": np.nan, "Y": -0.001, "Z": 1.0}},
+    {"a": {"X": 0.1}},
+    ylabel="ARI",
+  )
+  (axis,) = figure.axes
+  heights = [[bar.get_height() for bar in c if np.isfinite(bar.get_height())] for c in
+             axis.containers if hasattr(c, "patches")]  # fmt: skip
+  assert heights == [[0.5, 0.7], [-0.001, 1.0]]
+  assert [text.get_text() for text in axis.texts] == ["0.50", "0.70", "0.00", "1.00"]
+  with pytest.raises(ValueError, match="at least one method"):
+    plotting.comparison({}, ylabel="ARI")
+
+
+def test_importances():
+  importance = np.random.default_rng(5).uniform(size=[7, 2])
+  figure = plotting.importances(importance, ["x", "y"])
+  np.testing.assert_allclose(picture(figure.axes[0]), importance.T)
