@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-DATA := data/tetrominoes_quick.tfrecords
+DATA := data/tetrominoes_train_14x14.tfrecords
 
 .PHONY: install train test lint clean
 .DELETE_ON_ERROR:
@@ -20,7 +20,7 @@ train: install $(DATA)
 	$(RUN) -m experiments.train with tetrominoes quick
 
 $(DATA): | install
-	$(RUN) -m datasets.generate tetrominoes_quick --num 60000 --out data/
+	$(RUN) -m datasets.generate tetrominoes --image-size 14 --block-size 2 --num 60640 --out data/
 
 test: install
 	$(RUN) -m pytest

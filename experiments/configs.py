@@ -47,7 +47,7 @@ def defaults(config_class, without=()):
 # CLEVR6: 3 to 6 objects; "full" CLEVR: 3 to 10 (paper, B.1). 70,000 images for training.
 CLEVR6 = {
   "data": {
-    "name": "clevr_with_masks",
+    "name": "clevr",
     "num_train": 70_000,
     "num_validation": 15_000,  # before the filter; evaluation takes the first 320 behind it
     "num_test": 15_000,
@@ -72,7 +72,7 @@ CLEVR = {
 }
 MULTI_DSPRITES = {
   "data": {
-    "name": "multi_dsprites_colored_on_grayscale",
+    "name": "multi_dsprites",
     "num_train": 60_000,  # paper, B.2
   },
   "num_slots": 6,
@@ -191,7 +191,7 @@ def quick(current):
   preset = current.get("preset", BASE["preset"])
   if preset != "tetrominoes":
     return QUICK
-  return {**QUICK, "data": {"name": "tetrominoes_quick"}}
+  return {**QUICK, "data": {"image_size": [14, 14]}}
 
 
 MODIFIERS = {"released": released, "quick": quick}

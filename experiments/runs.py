@@ -25,6 +25,22 @@ def image_size(data):
   return height, width, 1 if data["grayscale"] else channels
 
 
+FILE_KEYS = ("path", "image_size")
+SPLIT_KEYS = ("num_train", "num_validation", "num_test", "min_objects", "max_objects")
+
+
+def check_data(data):
+  """Raises datasets.DataError if the file is missing, damaged or of another kind."""
+  options = {k: data[k] for k in FILE_KEYS}
+  datasets.check(dataset_spec(data), data_dir=data["dir"], **options)
+
+
+def describe_data(data):
+  """A sentence or two on the file and its splits."""
+  options = {k: data[k] for k in FILE_KEYS + SPLIT_KEYS}
+  return datasets.describe(dataset_spec(data), data_dir=data["dir"], **options)
+
+
 def load_data(data, split, batch_size, **kwargs):
   """tf.data.Dataset of scene batches for a `data` configuration; kwargs as datasets.load."""
   options = {k: v for k, v in data.items() if k not in ("name", "dir", "generate", "seed")}

@@ -14,11 +14,10 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-import datasets
 from experiments import evaluate, runs
 from experiments.experiment import Refusal, ex, main, run_commandline, run_directory
 from experiments.progress import Progress
-from iodine import evaluation
+from iodine import evaluation, plotting
 from iodine.training import NonFiniteError, Trainer, TrainingConfig, make_strategy
 
 
@@ -29,7 +28,7 @@ def train(_run, _config):
   data = config["data"]
   model_config = runs.model_config(config)
   training = TrainingConfig.from_dict(config)
-  datasets.check(runs.dataset_spec(data), data["path"], data_dir=data["dir"])
+  runs.check_data(data)
   directory = run_directory(_run)
   trainer = Trainer(
     model_config,
@@ -40,9 +39,9 @@ def train(_run, _config):
   )
   if config["resume_from"]:
     _resume(_run, trainer, pathlib.Path(config["resume_from"]), directory)
-  start = int(trainer.step)
+  start = trainer.steps_done
   parameters = sum(int(np.prod(v.shape)) for v in trainer.variables)
-  print(datasets.describe(runs.dataset_spec(data), data))
+  print(runs.describe_data(data))
   print(f"{parameters:,} parameters, {trainer.strategy.num_replicas_in_sync} device(s)")
   print(f"run {directory}, from step {start} to {training.num_steps}", flush=True)
 
@@ -63,11 +62,11 @@ def train(_run, _config):
           _draw(step, trainer, config)
     except KeyboardInterrupt:
       path = trainer.checkpoints.save()
-      progress.write(f"interrupted at step {int(trainer.step)}; saved {path}")
+      progress.write(f"interrupted at step {trainer.steps_done}; saved {path}")
       raise
     finally:
       progress.close()
-  return _finish(_run, directory, progress, int(trainer.step))
+  return _finish(_run, directory, progress, trainer.steps_done)
 
 
 def _due(step, every, training):
@@ -100,7 +99,8 @@ def _log(run, step, values, progress):
   for name, value in values.items():
     run.log_scalar(f"train.{name}", value, step)
     tf.summary.scalar(f"train/{name}", value, step)
-  progress.show(step, {name: values[name] for name in ("loss", "mse", "kl", "ari_fg")})
+  shown = ("loss", "mse", "kl", "ari_fg")
+  progress.show(step, {name: values[name] for name in shown if name in values})
 
 
 def _validate(run, step, trainer, config, progress):
@@ -122,9 +122,7 @@ def _validate(run, step, trainer, config, progress):
 
 def _draw(step, trainer, config):
   figure = evaluate.draw_decomposition(trainer.model, config["data"], "validation", num_images=4)
-  canvas = figure.canvas
-  canvas.draw()
-  tf.summary.image("validation/decomposition", np.asarray(canvas.buffer_rgba())[None], step)
+  tf.summary.image("validation/decomposition", plotting.to_image(figure)[None], step)
 
 
 def _resume(run, trainer, parent, directory):
@@ -139,7 +137,7 @@ def _resume(run, trainer, parent, directory):
     print(f"{path} is damaged; took the one before")
   if (parent / "tensorboard").is_dir():  # so that the curves join
     shutil.copytree(parent / "tensorboard", directory / "tensorboard")
-  run.info["resumed_from"] = {"run": str(parent), "step": int(trainer.step)}
+  run.info["resumed_from"] = {"run": str(parent), "step": trainer.steps_done}
 
 
 def _finish(run, directory, progress, step):

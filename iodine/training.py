@@ -133,16 +133,15 @@ class Trainer:
       self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
       self.best_score = tf.Variable(float("-inf"), trainable=False, name="best_score")
       # Sonnet's optimizers refuse multi-worker strategies; Keras's serve them all
+      self._schedule = Schedule(training_config)
       self.optimizer = tf_keras.optimizers.Adam(
-        Schedule(training_config), beta_1=training_config.beta1, epsilon=1e-8
+        self._schedule, beta_1=training_config.beta1, epsilon=1e-8
       )
       self.optimizer.build(self.variables)
     self._train_step = tf.function(
       self._replicated_step, jit_compile=True if training_config.jit else None
     )
-    self.checkpoints = directory and Checkpoints(
-      directory, self._state(), model_config, self.best_score, keep
-    )
+    self.checkpoints = directory and Checkpoints(directory, self._state(), model_config, keep)
 
   def restore(self, directory):
     """Restores the last checkpoint of a folder that can be read; returns the damaged ones' paths.
@@ -162,13 +161,18 @@ class Trainer:
       "best_score": self.best_score,
     }
 
+  @property
+  def steps_done(self):
+    """Updates so far, those included that were not finite: int."""
+    return int(self.step.numpy())
+
   def train_step(self, batch):
     """One update from a batch of the strategy (`distribute`).
 
     Returns:
-      dict of scalar tensors: loss, nll, kl (of the last decode), mse, ari_fg (means over the
-      batch), grad_norm before clipping, learning_rate, finite. Where `finite` is false, nothing
-      was updated but the step counter.
+      dict of scalar tensors: means over the batch of loss, nll, kl and mse (the last decode's) and
+      ari_fg where there are true masks; grad_norm before clipping; learning_rate; finite. Where
+      `finite` is false, nothing was updated but the step counter.
     """
     return self._train_step(batch)
 
@@ -193,12 +197,12 @@ class Trainer:
     )
     values, gradients = self.strategy.run(self._gradients, args=(batch, seed))
     values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
-    foreground = values.pop("foreground")
-    values["ari_fg"] = tf.math.divide_no_nan(values["ari_fg"], foreground)
+    if "ari_fg" in values:
+      values["ari_fg"] = tf.math.divide_no_nan(values["ari_fg"], values.pop("foreground"))
     local = self.strategy.experimental_local_results
     norm = local(gradients)[0][1]
     values["grad_norm"] = norm
-    values["learning_rate"] = self.optimizer.lr(self.step)
+    values["learning_rate"] = self._schedule(self.optimizer.iterations)
     values["finite"] = tf.math.is_finite(norm) & tf.math.is_finite(values["loss"])
 
     def update():
@@ -236,9 +240,9 @@ class Trainer:
 
 
 def _ari_sums(batch, masks):
-  """ARI-FG summed over the images that have it, and their number; zeros without true masks."""
+  """ARI-FG summed over the images that have it, and their number; nothing without true masks."""
   if "mask" not in batch:
-    return {"ari_fg": 0.0, "foreground": 0.0}
+    return {}
   ari = metrics.ari_fg(batch["mask"], masks)
   defined = tf.math.is_finite(ari)
   return {
@@ -254,10 +258,10 @@ class Checkpoints:
   `config.json`; a kill at any moment leaves the ones before intact.
   """
 
-  def __init__(self, directory, state, config, best_score, keep=3):
+  def __init__(self, directory, state, config, keep=3):
     self.directory = pathlib.Path(directory)
     self._config = config
-    self._best_score = best_score
+    self._step, self._best_score = state["step"], state["best_score"]
     self._checkpoint = tf.train.Checkpoint(**state)
     self._last = tf.train.CheckpointManager(
       self._checkpoint, str(self.directory), max_to_keep=keep, step_counter=state["step"]
@@ -276,7 +280,7 @@ class Checkpoints:
 
   def save_best(self, score):
     """Writes a checkpoint if `score` is the highest so far; returns its path or None."""
-    if not score > float(self._best_score):
+    if not score > float(self._best_score.numpy()):
       return None
     self._best_score.assign(score)
     return self._save(self._best)
@@ -285,7 +289,7 @@ class Checkpoints:
     try:
       self.directory.mkdir(parents=True, exist_ok=True)
       write_json(self.directory / "config.json", dataclasses.asdict(self._config))
-      return manager.save()
+      return manager.save(checkpoint_number=self._step.numpy())
     except (OSError, tf.errors.OpError) as error:
       reason = str(error).splitlines()[0]
       raise CheckpointError(

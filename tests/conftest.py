@@ -8,6 +8,12 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
+import tensorflow as tf
+
+# Four logical devices, to test replicas; it must be settled before TensorFlow's first operation.
+tf.config.set_logical_device_configuration(
+  tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,84 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine import Iodine, ModelConfig, metrics
+from iodine.evaluation import Evaluator, summarize
+
+CONFIG = ModelConfig(
+  image_size=(8, 8, 3),
+  num_slots=3,
+  num_iterations=2,
+  latent_size=4,
+  decoder_channels=(8,),
+  encoder_channels=(8,),
+  mlp_sizes=(8,),
+  lstm_size=5,
+)
+
+
+def scenes(batch_size, num=5):
+  rng = np.random.default_rng(0)
+  images = rng.uniform(size=[num, 8, 8, 3]).astype(np.float32)
+  labels = rng.integers(3, size=[num, 8, 8])
+  labels[1] = 0  # no foreground
+  masks = np.moveaxis(np.eye(3, dtype=np.float32)[labels], -1, 1)[..., None]
+  return tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks}).batch(batch_size)
+
+
+@pytest.fixture(scope="module")
+def model():
+  tf.random.set_seed(0)
+  model = Iodine(CONFIG)
+  model.create_variables()
+  return model
+
+
+def test_scores_are_those_of_the_unrolled_model(model):
+  scores = Evaluator(model, num_iterations=3, seed=4)(scenes(5))
+  batch = next(iter(scenes(5)))
+  output = model(batch["image"], num_iterations=3, seed=[4, 1])
+  np.testing.assert_allclose(scores["nll"].T, output.nll, rtol=1e-4)
+  np.testing.assert_allclose(scores["kl"].T, tf.reduce_sum(output.kl, -1), rtol=1e-3, atol=1e-3)
+  for t in range(3):
+    expected = metrics.ari_fg(batch["mask"], output.masks[t])
+    np.testing.assert_allclose(scores["ari_fg"][:, t], expected, atol=1e-5)
+    expected = np.mean((batch["image"] - output.reconstruction[t]) ** 2, axis=(1, 2, 3))
+    np.testing.assert_allclose(scores["mse"][:, t], expected, rtol=1e-4)
+
+
+def test_scores_do_not_depend_on_the_batch(model):
+  evaluator = Evaluator(model, num_slots=4)
+  one, all_at_once = evaluator(scenes(2)), evaluator(scenes(5))
+  for name, values in one.items():
+    np.testing.assert_allclose(values, all_at_once[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_the_final_decode_counts():
+  model = Iodine(dataclasses.replace(CONFIG, final_decode=True))
+  model.create_variables()
+  assert Evaluator(model)(scenes(5))["mse"].shape == (5, 3)
+
+
+def test_images_without_foreground_are_counted_and_left_out(model):
+  summary = summarize(Evaluator(model)(scenes(5)))
+  assert summary["num_images"] == 5
+  assert summary["num_foreground"] == 4
+  assert np.isfinite(summary["ari_fg"])
+
+
+def test_images_without_masks(model):
+  unlabelled = scenes(5).map(lambda scene: {"image": scene["image"]})
+  summary = summarize(Evaluator(model)(unlabelled))
+  assert np.isnan(summary["ari_fg"])
+  assert summary["num_foreground"] == 0
+  assert np.isfinite(summary["mse"])
+
+
+def test_nothing_to_evaluate(model):
+  with pytest.raises(ValueError, match="no image to evaluate"):
+    Evaluator(model)(scenes(5).take(0))
+  with pytest.raises(ValueError, match="num_slots must be at least 2"):
+    Evaluator(model, num_slots=1)
