@@ -397,8 +397,8 @@ def projections(points, colorings, *, width=WIDTH):
   points = {name: _array(name, values, "N 2") for name, values in points.items()}
   num_rows, num_columns = len(points), len(colorings)
   left, gutter, title = 0.2, 0.08, 0.2  # inches
-  scale = max(0.32, *(0.1 + 0.13 * _legend_size(c)[0] for c in colorings), 0.0)
   cell = min((width - left - gutter * num_columns) / num_columns, 2.8)
+  scale = max(0.32, *(0.1 + 0.13 * _legend_size(c, cell)[0] for c in colorings), 0.0)
   full_width = left + num_columns * (cell + gutter)
   height = title + num_rows * (cell + gutter) - gutter + scale
   with matplotlib.rc_context(STYLE):
@@ -426,7 +426,7 @@ def projections(points, colorings, *, width=WIDTH):
             bar = add_axes(x + 0.1 * cell, scale - 0.14, 0.8 * cell, 0.05)
             _color_scale(figure, axis, coloring, bar)
           elif coloring.kind == "categorical":
-            _legend(axis, _legend_size(coloring)[1])
+            _legend(axis, _legend_size(coloring, cell)[1])
   return figure
 
 
@@ -657,20 +657,21 @@ def _color_scale(figure, axis, coloring, bar_axis):
     bar.set_ticks([0, period / 2, period], labels=turn)
 
 
-def _legend_size(coloring):
-  """(rows, columns) of the legend; (0, 0) where there is none."""
+def _legend_size(coloring, width):
+  """(rows, columns) of a legend `width` inches wide; (0, 0) where there is none."""
   if coloring.kind != "categorical":
     return 0, 0
   codes = np.unique(coloring.values)
   longest = max(len(coloring.labels[c] if coloring.labels else str(c)) for c in codes)
-  columns = 5 if longest <= 2 else 3 if longest <= 8 else 2
+  columns = min(len(codes), max(1, int(width / (0.19 + 0.052 * longest))))
   return -(-len(codes) // columns), columns
 
 
 def _legend(axis, columns):
   axis.legend(
-    loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, markerscale=2, borderpad=0.2,
-    handletextpad=0.1, columnspacing=0.8,
+    loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, markerscale=2,
+    borderpad=0.2, handlelength=0.8,
+    handletextpad=0.3, columnspacing=0.8,
   )  # fmt: skip
 
 
