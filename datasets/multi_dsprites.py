@@ -83,7 +83,7 @@ def _colors(rng, variant, num):
 def generate_chunk(seed, chunk, *, variant="colored_on_grayscale", image_size=64):
   """500 scenes of stored features; see `datasets.scene` for the contract.
 
-  Shape, orientation, scale in [0.5, 1] and the centre, in the middle half of the image, are uniform.
+  Shape, orientation, scale in [0.5, 1] and centre, in the middle half of the image, are uniform.
 
   Returns:
     image uint8 [N, S, S, C], mask uint8 [N, S, S, L, 1], x, y (in [0, 1]), shape, orientation,

@@ -1,6 +1,6 @@
 """Two textured digits on a textured ground, after Greff et al. 2016 (paper, Fig. 11).
 
-The digits come from an MNIST copy of the user's (`--mnist`: an .npz with `x_train` and `y_train`, or
+The digits come from a copy of MNIST (`--mnist`: an .npz with `x_train` and `y_train`, or
 the IDX file of the images, with that of the labels beside it, gzipped or not); without one, from
 scikit-learn's 1,797 digits of 8 x 8 pixels, enlarged. The textures are ten sine gratings and ten
 plaids; ground and digits of a scene have three different ones.

@@ -1,0 +1,190 @@
+"""Rewrites files compactly, so that reading is never the bottleneck.
+
+  python -m datasets.recode data/clevr_with_masks_train.tfrecords --dataset clevr \\
+      --crop --resize --out data/compact/clevr_with_masks_train.tfrecords
+
+Reads the released layout and our own, of any compression; `datasets.load` reads the result as it
+reads the original. Nothing is lost unless --crop or --resize ask for it.
+"""
+
+import itertools
+import os
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets import records, scene
+from datasets.generate import Parser
+
+
+def recode(
+  spec, files, out, *, layout=records.COMPACT, crop=False, size=None, shards=1, num=None,
+  on_error="raise", progress=False,
+) -> list[str]:  # fmt: skip
+  """Rewrites the records of `files`, in order.
+
+  Args:
+    spec: a DatasetSpec, or a name.
+    files: one path or several.
+    out: the file to write; with several shards its name is followed by -00000-of-00010.
+    layout: "compact", or "released" for programs that read only that.
+    crop: cut out the spec's window (CLEVR).
+    size: (H, W) to resize to: the image bilinearly, the masks to the nearest pixel.
+    shards: number of files; record i goes into shard i modulo their number, which read together
+      give every record but in another order.
+    num: only the first so many records.
+    on_error: "raise", or "skip" to leave damaged records out.
+    progress: whether to show a bar on a terminal.
+
+  Returns:
+    The paths written.
+
+  Raises:
+    DataError: as for reading; or `out` is one of `files`.
+  """
+  spec = scene.get_spec(spec) if isinstance(spec, str) else spec
+  files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+  if any(os.path.exists(out) and os.path.samefile(f, out) for f in files if os.path.exists(f)):
+    raise records.DataError(f"{out} is one of the files to read: choose another --out")
+  if shards < 1:
+    raise records.DataError(f"shards must be at least 1, got {shards}")
+  if crop and spec.crop is None:
+    raise records.DataError(f"{spec.name} has no window to crop to: leave out --crop")
+  opened = [records.RecordFile(f, on_error) for f in records.find_files(spec, files)]
+  names = [out] if shards == 1 else [f"{out}-{i:05}-of-{shards:05}" for i in range(shards)]
+  for i, name in enumerate(names):
+    stored = itertools.islice(_decoded(opened, spec), i, num, shards)
+    bar = tqdm(stored, unit=" scenes", desc=name, disable=not (progress and sys.stderr.isatty()))
+    stored = (_reshaped(record, spec, crop, size) for record in bar)
+    num_objects = []
+    counted = (_counted(record, spec, num_objects) for record in stored)
+    count = records.write_records(name, counted, spec, layout)
+    if not count:
+      os.remove(name)
+      raise records.DataError(f"{', '.join(files)}: no record for {name}: take fewer shards")
+    records.RecordFile(name).write_index(
+      num_records=count, dataset=spec.name, layout=layout, num_objects=num_objects
+    )
+  return names
+
+
+def _decoded(files, spec):
+  for file in files:
+    for number, payload in file:
+      try:
+        decoded = records.decode(payload, spec, where=f"{file.path}, record {number}")
+      except records.DataError:
+        if file.on_error == "raise":
+          raise
+        file.skipped.append(number)
+        continue
+      yield decoded
+
+
+def _counted(decoded, spec, num_objects):
+  num_objects.append(int((decoded["visibility"][spec.num_background :] > 0).sum()))
+  return records.stored_features(decoded, spec)
+
+
+def _reshaped(decoded, spec, crop, size):
+  """The decoded record with its image and masks cropped and resized."""
+  if not crop and size is None:
+    return decoded
+  image, labels = decoded["image"], decoded["labels"]
+  if crop and image.shape[-3:-1] == spec.image_size[:2]:
+    top, bottom, left, right = spec.crop
+    image = image[..., top:bottom, left:right, :]
+    labels = labels[..., top:bottom, left:right]
+  if size is not None and image.shape[-3:-1] != tuple(size):
+    image, labels = resize(image, size, smooth=True), resize(labels[..., None], size)[..., 0]
+  decoded = {k: v for k, v in decoded.items() if k != "mask"}
+  return {**decoded, "image": image, "labels": labels}
+
+
+def resize(image, size, smooth=False) -> np.ndarray:
+  """Resizes uint8 [(T,) H, W, C] to (H', W'), with half-pixel centres, as `datasets.load` does.
+
+  Bilinear between the four pixels around a point where `smooth`, else the nearest pixel.
+  """
+  height, width = image.shape[-3:-1]
+  row, column = (
+    (np.arange(n) + 0.5) * old / n for n, old in zip(size, (height, width), strict=True)
+  )
+  if not smooth:
+    return image[..., row.astype(int)[:, None], column.astype(int), :]
+  image = image.astype(np.float32)
+
+  def ends(at, length):
+    at = np.clip(at - 0.5, 0, length - 1)
+    low = np.floor(at).astype(int)
+    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)
+
+  low, high, part = ends(row, height)
+  part = part[:, None, None]
+  image = image[..., low, :, :] * (1 - part) + image[..., high, :, :] * part
+  low, high, part = ends(column, width)
+  part = part[:, None]
+  image = image[..., low, :] * (1 - part) + image[..., high, :] * part
+  return np.rint(image).astype(np.uint8)
+
+
+def guess_spec(path) -> scene.DatasetSpec:
+  """The spec of a file: from its records where they say, else from the file's name.
+
+  Raises:
+    DataError: neither tells; name it with --dataset.
+  """
+  from datasets import wire
+
+  file = records.RecordFile(path)
+  example = wire.decode_example(next(file.iterate())[1])
+  if "dataset" in example:
+    return scene.get_spec(example["dataset"].data.tobytes().decode())
+  name = os.path.basename(path)
+  for spec in scene.SPECS.values():
+    if name.startswith(spec.file.split(".")[0]):
+      return spec
+  raise records.DataError(f"{path} does not say of which dataset it is: add --dataset NAME")
+
+
+def main(argv=None):
+  parser = Parser(prog="python -m datasets.recode", description=__doc__)
+  parser.add_argument("files", nargs="+", help="TFRecord files")
+  parser.add_argument("--out", help="file to write; required")
+  parser.add_argument("--dataset", help="name of the dataset, where the file does not tell")
+  parser.add_argument("--layout", choices=[records.COMPACT, records.RELEASED], default="compact")
+  parser.add_argument("--crop", action="store_true", help="cut out the dataset's window (CLEVR)")
+  parser.add_argument(
+    "--resize", nargs="*", type=int, metavar="PIXELS", help="height and width; none: training size"
+  )
+  parser.add_argument("--shards", type=int, default=1, help="default: 1")
+  parser.add_argument("--num", type=int, help="only the first NUM records")
+  parser.add_argument("--on-error", choices=["raise", "skip"], default="raise")
+  args = parser.parse_args(argv)
+  start = time.monotonic()
+  try:
+    if not args.out:
+      parser.error("say where to write: --out FILE")
+    spec = scene.get_spec(args.dataset) if args.dataset else None
+    spec = spec or guess_spec(records.find_files(scene.SPECS["images"], args.files)[0])
+    size = args.resize
+    if size is not None:
+      size = spec.training_size if not size else (size * 2)[:2]
+      if size is None or min(size) < 1:
+        parser.error(f"{spec.name} has no training size: say --resize HEIGHT WIDTH")
+    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
+    names = recode(
+      spec, args.files, args.out, layout=args.layout, crop=args.crop, size=size,
+      shards=args.shards, num=args.num, on_error=args.on_error, progress=True,
+    )  # fmt: skip
+  except (ValueError, OSError) as error:
+    parser.exit(2, f"{parser.prog}: {error}\n")
+  size = sum(os.path.getsize(name) for name in names) / 2**20
+  more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+  print(f"{names[0]}{more}: {size:,.1f} MiB, {time.monotonic() - start:.1f} s")
+
+
+if __name__ == "__main__":
+  main()
