@@ -137,10 +137,11 @@ def draw_decomposition(
   batch, output = decompose(model, data, split, num_images, num_iterations, num_slots, seed)
   return plotting.decomposition(
     batch["image"].numpy(),
-    batch["mask"].numpy(),
+    batch["mask"].numpy() if "mask" in batch else None,
     output.reconstruction[-1].numpy(),
     output.masks[-1].numpy(),
     output.means[-1].numpy(),
+    num_background=runs.dataset_spec(data).num_background,
   )
 
 

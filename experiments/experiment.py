@@ -4,6 +4,7 @@ import copy
 import difflib
 import functools
 import json
+import logging
 import pathlib
 import sys
 import time
@@ -23,6 +24,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Capturing file descriptors would lose what progress bars overwrite.
 sacred.SETTINGS.CAPTURE_MODE = "sys"
 sacred.SETTINGS.CONFIG.READ_ONLY_CONFIG = False
+
+for _name in ("absl", "fontTools"):  # lines about sharding, and about every glyph of a PDF
+  logging.getLogger(_name).setLevel(logging.WARNING)
 
 RUN_OPTIONS = ("-F", "--file_storage", "-m", "--mongo_db", "-t", "--tiny_db", "-s", "--sql")
 UNOBSERVED_OPTIONS = ("-u", "--unobserved")

@@ -36,6 +36,7 @@ def train(_run, _config):
     directory / runs.CHECKPOINTS,
     make_strategy(config["num_devices"]),
     keep=config["keep_checkpoints"],
+    num_background=runs.dataset_spec(data).num_background,
   )
   if config["resume_from"]:
     _resume(_run, trainer, pathlib.Path(config["resume_from"]), directory)

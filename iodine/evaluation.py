@@ -71,11 +71,14 @@ class Evaluator:
     masks = decode.mixture.masks
     reconstruction = tf.reduce_sum(masks * decode.mixture.means, axis=1)
     unknown = tf.fill(tf.shape(decode.nll), np.float32(np.nan))
+    true_mask = batch.get("mask")
+    if true_mask is not None and true_mask.shape.rank == 6:
+      true_mask = true_mask[:, iteration]
     values = {
-      "ari_fg": metrics.ari_fg(batch["mask"], masks, self._num_background)
-      if "mask" in batch
+      "ari_fg": metrics.ari_fg(true_mask, masks, self._num_background)
+      if true_mask is not None
       else unknown,
-      "ari": metrics.ari(batch["mask"], masks) if "mask" in batch else unknown,
+      "ari": metrics.ari(true_mask, masks) if true_mask is not None else unknown,
       "mse": metrics.mse(images, reconstruction),
       "nll": decode.nll,
       "kl": tf.reduce_sum(decode.kl, axis=-1),

@@ -111,14 +111,18 @@ class Trainer:
     directory: where the checkpoints go; None keeps none.
     strategy: a MirroredStrategy or MultiWorkerMirroredStrategy; `make_strategy()` by default.
     keep: how many of the last checkpoints to keep; the best is kept besides.
+    num_background: how many of the first true masks are background, for ARI-FG.
 
   Raises:
     ValueError: the number of replicas does not divide the batch.
   """
 
-  def __init__(self, model_config, training_config, directory=None, strategy=None, keep=3):
+  def __init__(
+    self, model_config, training_config, directory=None, strategy=None, keep=3, num_background=1
+  ):
     self.strategy = strategy or make_strategy()
     self.config = training_config
+    self._num_background = num_background
     replicas = self.strategy.num_replicas_in_sync
     if training_config.batch_size % replicas:
       raise ValueError(
@@ -227,7 +231,7 @@ class Trainer:
       "nll": tf.reduce_sum(output.nll[-1]) / self.config.batch_size,
       "kl": tf.reduce_sum(output.kl[-1]) / self.config.batch_size,
       "mse": tf.reduce_sum(metrics.mse(images, output.reconstruction[-1])) / self.config.batch_size,
-      **_ari_sums(batch, output.masks[-1]),
+      **_ari_sums(batch, output.masks[-1], self._num_background),
     }
     return values, (gradients, tf.linalg.global_norm(gradients))
 
@@ -239,11 +243,11 @@ class Trainer:
     )
 
 
-def _ari_sums(batch, masks):
+def _ari_sums(batch, masks, num_background):
   """ARI-FG summed over the images that have it, and their number; nothing without true masks."""
   if "mask" not in batch:
     return {}
-  ari = metrics.ari_fg(batch["mask"], masks)
+  ari = metrics.ari_fg(batch["mask"], masks, num_background)
   defined = tf.math.is_finite(ari)
   return {
     "ari_fg": tf.reduce_sum(tf.where(defined, ari, 0.0)),
