@@ -16,7 +16,7 @@ class ModelConfig:
     num_iterations: T.
     latent_size: Z.
     likelihood: "normal" or "logistic", the components of Eq. 1.
-    sigma: their scale, in units of the image's [0, 1].
+    sigma: their scale, in units of the image's [0, 1]; where training anneals it, its last value.
     decoder: "broadcast" or "deconv" (ablation).
     decoder_channels: the ELU convolutions; a linear one of C + 1 channels follows.
     decoder_kernel: their size.

@@ -92,6 +92,8 @@ class Iodine(snt.Module):
       name="refinement",
     )
     self._latent = distributions.LatentGaussian(cfg.latent_scale)
+    # a variable, so that training can anneal it and a checkpoint knows where it was
+    self.sigma = tf.Variable(cfg.sigma, trainable=False, dtype=self.dtype, name="sigma")
 
   @snt.once
   def _initialize(self):
@@ -173,7 +175,7 @@ class Iodine(snt.Module):
       z = posterior.loc + posterior.scale * noise
       means, mask_logits = self.decoder(z)
       mixture = distributions.SpatialMixture(
-        images, means, mask_logits, self.config.likelihood, self.config.sigma
+        images, means, mask_logits, self.config.likelihood, self.sigma
       )
       nll = -tf.reduce_sum(mixture.log_prob, axis=[1, 2, 3, 4])  # [B]
       prior = self._latent.prior(self.config.latent_size, params.dtype)

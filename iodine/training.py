@@ -34,6 +34,10 @@ class TrainingConfig:
     learning_rate_decay_steps: see above.
     warmup_steps: linear from zero, before any schedule.
     beta1: Adam's.
+    sigma_start: the pixels' sigma at the first step; it falls to the model's `sigma` geometrically
+      over `sigma_steps`, then stays. None: it is the model's from the start, as in the paper. A
+      wide start makes mixing colours costly, so that the masks have to part the image early.
+    sigma_steps: see above.
     clip_norm: bound on the global gradient norm, after the averaging over replicas.
     seed: of variables and noise.
     jit: compile the step with XLA.
@@ -47,6 +51,8 @@ class TrainingConfig:
   learning_rate_decay_steps: int = 1_000_000
   warmup_steps: int = 0
   beta1: float = 0.9
+  sigma_start: float | None = None
+  sigma_steps: int = 0
   clip_norm: float = 5.0
   seed: int = 0
   jit: bool = False
@@ -55,6 +61,8 @@ class TrainingConfig:
     for name in ("batch_size", "num_steps"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+    if (self.sigma_start is None) != (self.sigma_steps == 0):
+      raise ValueError("sigma_start and sigma_steps go together: set both or none")
     if self.learning_rate <= 0 or self.clip_norm <= 0:
       raise ValueError("learning_rate and clip_norm must be positive")
     if self.learning_rate_schedule not in ("constant", "exponential", "cosine"):
@@ -94,6 +102,13 @@ class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
 
   def get_config(self):
     return dataclasses.asdict(self._config)
+
+
+def annealed_sigma(model_config, training_config, step):
+  """The pixels' sigma at a step (a tensor); see TrainingConfig."""
+  start, steps = training_config.sigma_start, training_config.sigma_steps
+  done = tf.minimum(tf.cast(step, tf.float32) / steps, 1.0)
+  return start * (model_config.sigma / start) ** done
 
 
 def make_strategy(num_devices=None):
@@ -199,6 +214,9 @@ class Trainer:
     seed = tf.random.experimental.stateless_fold_in(
       tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32)
     )
+    if self.config.sigma_steps:
+      sigma = annealed_sigma(self.model.config, self.config, self.step)
+      self.model.sigma.assign(tf.cast(sigma, self.model.dtype))
     values, gradients = self.strategy.run(self._gradients, args=(batch, seed))
     values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
     if "ari_fg" in values:
@@ -324,7 +342,7 @@ def restore(checkpoint, model, directory, which="last"):
   for path in candidates:
     try:
       _verify(path)
-    except (tf.errors.OpError, RuntimeError, ValueError):
+    except Exception:  # TensorFlow raises many kinds for a file it cannot read
       damaged.append(path)
       continue
     checkpoint.restore(path).assert_existing_objects_matched().expect_partial()

@@ -180,7 +180,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
   assert other.steps_done == 1
   for path in tmp_path.glob("ckpt-1.data*"):
     path.write_bytes(b"")
-  with pytest.raises(CheckpointError, match="no checkpoint in .* can be read"):
+  with pytest.raises(CheckpointError, match=r"no checkpoint in .* can be read"):
     other.restore(tmp_path)
 
 
@@ -224,6 +224,24 @@ def test_devices_that_do_not_divide_the_batch():
 def test_learning_rate(changes, step, expected):
   schedule = Schedule(dataclasses.replace(TRAINING, **changes))
   np.testing.assert_allclose(schedule(tf.constant(step, tf.int64)), expected, rtol=1e-5)
+
+
+def test_sigma_is_annealed_and_kept(tmp_path):
+  training = dataclasses.replace(TRAINING, sigma_start=0.6, sigma_steps=2)
+  trainer = Trainer(MODEL, training, tmp_path)
+  sigmas = []
+  for _ in range(4):
+    run(trainer, 1)
+    sigmas.append(float(trainer.model.sigma.numpy()))
+    trainer.checkpoints.save()
+  np.testing.assert_allclose(sigmas, [0.6, (0.6 * 0.3) ** 0.5, 0.3, 0.3], rtol=1e-6)
+  for path in tmp_path.glob("ckpt-[34].index"):
+    path.unlink()
+  other = Trainer(MODEL, training)
+  other.restore(tmp_path)
+  np.testing.assert_allclose(other.model.sigma.numpy(), sigmas[1])
+  with pytest.raises(ValueError, match="sigma_start and sigma_steps"):
+    dataclasses.replace(TRAINING, sigma_start=0.6)
 
 
 @pytest.mark.parametrize(
