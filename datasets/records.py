@@ -577,6 +577,11 @@ def _shapes(example, layout, spec, sizes, where):
         "give the path of another file, or a spec with that max_entities"
       )
     return image_shape, mask_shape
+  if spec.image_size is None:
+    raise DataError(
+      f"{where}: the released layout does not tell the image's size, as {spec.name} needs: use a "
+      "compact file"
+    )
   if spec.scalar_strings:
     found, found_mask = len(example["image"].data), len(example["mask"].data)
   else:
@@ -606,6 +611,8 @@ def _guess(example, spec):
   """'; it looks like multi_dsprites' where one other spec fits a released record, else ''."""
   sizes = {name: getattr(example.get(name), "count", 0) for name in ("image", "mask")}
   for other in scene.SPECS.values():
+    if other.image_size is None:
+      continue
     shapes = {"image": other.image_shape, "mask": other.mask_shape}
     if other.name != spec.name and all(sizes[n] == int(np.prod(shapes[n])) for n in shapes):
       return f"; it looks like {other.name}"

@@ -139,8 +139,8 @@ _TETROMINOES = DatasetSpec(
   num_background=1,
   mask_layout="LHW1",
   factors={
-    "x": _number("pixels, left edge of the bounding box"),
-    "y": _number("pixels, top edge of the bounding box"),
+    "x": _number("pixels, top row of the bounding box"),
+    "y": _number("pixels, left column of the bounding box"),
     "shape": _categorical(20),
     "color": _number("RGB in [0, 1]", 3),
   },

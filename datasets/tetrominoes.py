@@ -1,8 +1,9 @@
 """Tetris scenes: tetrominoes of six colours on black, none hiding another (paper, B.3).
 
 Rules and codes were read off records of the released file:
-- `x` and `y` are the left and top edge of a piece's bounding box, in pixels; any pixel will do,
-  there is no grid. Pieces may touch and their boxes may overlap, but no pixel is shared.
+- `x` is the top row and `y` the left column of a piece's bounding box (so, not the other way
+  round), in pixels; any pixel will do, there is no grid. Pieces may touch and their boxes may
+  overlap, but no pixel is shared.
 - `color` is RGB of zeros and ones; two pieces may have the same one.
 - A block is bevelled: lit from above, darkest below.
 - The paper speaks of 17 shapes, but there are 19 fixed tetrominoes (I 2, O 1, T 4, S 2, Z 2, J 4,
@@ -117,8 +118,8 @@ def generate_chunk(seed, chunk, *, image_size=35, block_size=5, num_pieces=3):
   return {
     "image": image,
     "mask": mask,
-    "x": np.pad(corners[..., 1], background_first).astype(np.float32),
-    "y": np.pad(corners[..., 0], background_first).astype(np.float32),
+    "x": np.pad(corners[..., 0], background_first).astype(np.float32),
+    "y": np.pad(corners[..., 1], background_first).astype(np.float32),
     "shape": np.pad(shapes + 1, background_first).astype(np.float32),
     "color": np.pad(colors, (*background_first, (0, 0))),
     "visibility": np.ones((CHUNK_SIZE, num_pieces + 1), np.float32),
