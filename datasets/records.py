@@ -368,7 +368,8 @@ class RecordFile:
       return len(self.offsets())
     if index := self.index():
       return index["num_records"]
-    if progress and os.path.getsize(self.path) > 1 << 26:
+    large = os.path.getsize(self.path) > 1 << 26
+    if progress and large:
       progress(f"counting the records of {self.path}, once: it has no index")
     number = 0
     try:
@@ -380,7 +381,8 @@ class RecordFile:
       self._pass_over(number, str(damage))
       self.lost_from = number
     else:
-      self.write_index(num_records=number)
+      if large:  # it took long enough to be remembered
+        self.write_index(num_records=number)
     return number
 
 
