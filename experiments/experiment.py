@@ -17,6 +17,7 @@ from sacred.utils import SacredError
 
 import datasets
 from experiments import configs
+from experiments.interrupts import Stopped
 from iodine.training import CheckpointError, NonFiniteError, write_json
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -43,6 +44,9 @@ def make_experiment(name, config, ingredients=()):
   """A Sacred experiment with every key declared in `config` and sources recorded from ROOT."""
   ex = sacred.Experiment(name, base_dir=str(ROOT), ingredients=ingredients)
   ex.add_config(copy.deepcopy(config))
+  for package in ("iodine", "datasets", "experiments"):  # Sacred alone finds a few of them
+    for path in sorted((ROOT / package).rglob("*.py")):
+      ex.add_source_file(str(path))
   return ex
 
 
@@ -127,7 +131,11 @@ def run_commandline(experiment, argv=None, storage="runs"):
   except Refusal as error:
     print(f"{pathlib.Path(argv[0]).name}: {error}", file=sys.stderr)
     sys.exit(2)
-  return experiment.run_commandline(argv)
+  try:
+    return experiment.run_commandline(argv)
+  except Stopped as stopped:
+    print(stopped, file=sys.stderr)
+    sys.exit(stopped.exit_code)
 
 
 def check_names(experiment, names):

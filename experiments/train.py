@@ -6,6 +6,7 @@ quick, released. Any key can be set behind them (batch_size=4 num_slots=9 data.d
 where run 3 stopped. -m HOST:PORT:DB records to MongoDB, -u nowhere.
 """
 
+import contextlib
 import copy
 import functools
 import pathlib
@@ -14,7 +15,7 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-from experiments import evaluate, runs
+from experiments import evaluate, interrupts, runs
 from experiments.experiment import Refusal, ex, main, run_commandline, run_directory
 from experiments.progress import Progress
 from iodine import evaluation, plotting
@@ -48,25 +49,24 @@ def train(_run, _config):
 
   batches = iter(trainer.distribute(functools.partial(_batches, data, training, start)))
   progress = Progress(training.num_steps, start, training.batch_size)
-  with tf.summary.create_file_writer(str(directory / "tensorboard")).as_default():
-    try:
-      for step in range(start + 1, training.num_steps + 1):
-        values = trainer.train_step(next(batches))
-        progress.update(step)
-        if _due(step, config["log_every"], training):
-          _log(_run, step, values, progress)
-        if _due(step, config["validate_every"], training):
-          _validate(_run, step, trainer, config, progress)
-        if _due(step, config["checkpoint_every"], training):
-          trainer.checkpoints.save()
-        if _due(step, config["image_every"], training):
-          _draw(step, trainer, config)
-    except KeyboardInterrupt:
-      path = trainer.checkpoints.save()
-      progress.write(f"interrupted at step {trainer.steps_done}; saved {path}")
-      raise
-    finally:
-      progress.close()
+  writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
+  with writer.as_default(), interrupts.requests() as request, contextlib.closing(progress):
+    for step in range(start + 1, training.num_steps + 1):
+      values = trainer.train_step(next(batches))
+      progress.update(step)
+      if _due(step, config["log_every"], training):
+        _log(_run, step, values, progress)
+      if _due(step, config["validate_every"], training):
+        _validate(_run, step, trainer, config, progress)
+      if _due(step, config["checkpoint_every"], training):
+        trainer.checkpoints.save()
+      if _due(step, config["image_every"], training):
+        _draw(step, trainer, config)
+      if request.signum is not None and step < training.num_steps:
+        trainer.checkpoints.save()
+        raise interrupts.Stopped(
+          request.signum, f"stopped at step {step} and saved: resume_from={directory} goes on"
+        )
   return _finish(_run, directory, progress, trainer.steps_done)
 
 

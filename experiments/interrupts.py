@@ -1,0 +1,40 @@
+"""SIGINT and SIGTERM: finish the step, save, stop with the usual exit code."""
+
+import contextlib
+import signal
+
+
+class Stopped(KeyboardInterrupt):
+  """The run was asked to stop and has saved; Sacred records it as interrupted."""
+
+  STATUS = "INTERRUPTED"
+
+  def __init__(self, signum, message):
+    super().__init__(message)
+    self.exit_code = 128 + signum
+
+
+class Request:
+  """What was asked for: `signum` is None until a signal came."""
+
+  signum = None
+
+
+@contextlib.contextmanager
+def requests():
+  """Turns the first SIGINT or SIGTERM into a request; a second SIGINT interrupts at once."""
+  request, previous = Request(), {}
+
+  def handle(signum, frame):
+    if request.signum is not None and signum == signal.SIGINT:
+      raise KeyboardInterrupt
+    request.signum = signum
+
+  with contextlib.suppress(ValueError):  # signals can be handled in the main thread only
+    for signum in (signal.SIGINT, signal.SIGTERM):
+      previous[signum] = signal.signal(signum, handle)
+  try:
+    yield request
+  finally:
+    for signum, handler in previous.items():
+      signal.signal(signum, handler)

@@ -1,0 +1,52 @@
+"""A tiny dataset and a run trained on it for a few steps, shared by the tests of this folder."""
+
+import pytest
+from sacred.observers import FileStorageObserver
+
+from datasets import generate
+from experiments.experiment import ex
+from experiments.train import train  # noqa: F401  (makes it the main function of `ex`)
+
+TINY = {
+  "num_iterations": 2,
+  "latent_size": 4,
+  "decoder_channels": [8],
+  "encoder_channels": [8],
+  "mlp_sizes": [8],
+  "batch_size": 4,
+  "num_steps": 6,
+  "log_every": 2,
+  "validate_every": 3,
+  "checkpoint_every": 3,
+  "image_every": 0,
+  "num_validation_images": 4,
+  "seed": 7,
+  "data": {"num_train": 40, "num_validation": 8, "num_test": 12},
+}
+
+
+def run_experiment(folder, names=("tetrominoes", "quick"), **updates):
+  """Runs the training experiment with a file storage in `folder`; returns the Sacred run."""
+  data = {**TINY["data"], **updates.pop("data", {})}
+  updates = {**TINY, **updates, "data": data}
+  ex.observers[:] = [FileStorageObserver(str(folder))]
+  try:
+    return ex.run(named_configs=list(names), config_updates=updates)
+  finally:
+    ex.observers.clear()
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+  """Folder with 60 scenes of the `quick` Tetrominoes."""
+  folder = tmp_path_factory.mktemp("data")
+  generate.generate("tetrominoes", 60, out=str(folder), image_size=14, block_size=2, progress=False)
+  return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(tiny_data, tmp_path_factory):
+  """Folder of a finished run of six steps."""
+  folder = tmp_path_factory.mktemp("runs")
+  run_experiment(folder, data={"dir": str(tiny_data)})
+  return folder / "1"

@@ -1,0 +1,130 @@
+"""A whole run on real files: records, resuming, faults, evaluation."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments import evaluate, interrupts, runs
+from experiments.experiment import Refusal
+from tests.experiments.conftest import run_experiment
+
+
+def variables(run):
+  _, model, _ = runs.load_run(run, "last")
+  return [v.numpy() for v in model.trainable_variables]
+
+
+def test_a_run_records_everything(trained_run):
+  names = {p.name for p in trained_run.iterdir()}
+  assert {"config.json", "run.json", "metrics.json", "cout.txt", "tensorboard"} <= names
+  assert {"decomposition.png", "decomposition.pdf", "refinement.png", "iterations.png"} <= names
+  assert sorted(p.name for p in (trained_run / "checkpoints").glob("*.index")) == [
+    "ckpt-3.index",
+    "ckpt-6.index",
+  ]
+  scalars = json.loads((trained_run / "metrics.json").read_text())
+  assert scalars["train.loss"]["steps"] == [2, 4, 6]
+  assert scalars["validation.ari_fg"]["steps"] == [3, 6]
+  record = json.loads((trained_run / "run.json").read_text())
+  sources = {name for name, _ in record["experiment"]["sources"]}
+  assert {"experiments/train.py", "iodine/model.py"} <= {s.replace(os.sep, "/") for s in sources}
+  printed = (trained_run / "cout.txt").read_text()
+  assert "train 40 (records 0 to 39)" in printed
+  assert "ARI-FG" in printed
+  assert str(trained_run / "decomposition.png") in printed
+  events = list((trained_run / "tensorboard").iterdir())
+  tags = {v.tag for e in events for r in tf.compat.v1.train.summary_iterator(str(e))
+          for v in r.summary.value}  # fmt: skip
+  assert {"train/loss", "train/grad_norm", "validation/ari_fg"} <= tags
+
+
+def test_a_resumed_run_ends_bit_identical(trained_run, tiny_data, tmp_path):
+  data = {"dir": str(tiny_data)}
+  run_experiment(tmp_path, num_steps=3, data=data)
+  resumed = run_experiment(tmp_path, resume_from=str(tmp_path / "1"), data=data)
+  assert resumed.info["resumed_from"] == {"run": str(tmp_path / "1"), "step": 3}
+  for ours, theirs in zip(variables(tmp_path / "2"), variables(trained_run), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):
+  def send():
+    while not list(tmp_path.glob("1/checkpoints/*.index")):
+      time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  thread = threading.Thread(target=send)
+  thread.start()
+  data = {"dir": str(tiny_data)}
+  with pytest.raises(interrupts.Stopped, match="saved: resume_from=") as stopped:
+    run_experiment(tmp_path, num_steps=10_000, checkpoint_every=1, validate_every=0, data=data)
+  thread.join()
+  assert stopped.value.exit_code == 143
+  assert json.loads((tmp_path / "1" / "run.json").read_text())["status"] == "INTERRUPTED"
+  _, _, step = runs.load_run(tmp_path / "1", "last")
+  assert step >= 1
+
+
+def test_a_missing_file_says_where_to_get_it(tmp_path):
+  with pytest.raises(Refusal, match=r"gs://multi-object-datasets.*python -m datasets\.generate"):
+    run_experiment(tmp_path, data={"dir": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+  ("updates", "message"),
+  [
+    ({"num_slots": 1}, "num_slots must be at least 2"),
+    ({"num_iterations": 0}, "num_iterations must be at least 1"),
+    ({"inputs": ["image", "mas"]}, "did you mean 'mask'"),
+    ({"batch_size": 41}, "batch of 41 is larger than the train split"),
+    ({"learning_rate": -1.0}, "learning_rate"),
+    ({"resume_from": "nowhere"}, "nowhere has no checkpoints"),
+  ],
+)
+def test_bad_settings_are_refused(tiny_data, tmp_path, updates, message):
+  with pytest.raises(Refusal, match=message):
+    run_experiment(tmp_path, data={"dir": str(tiny_data)}, **updates)
+
+
+def test_another_configuration_is_not_resumed(trained_run, tiny_data, tmp_path):
+  with pytest.raises(Refusal, match="latent_size: 4 saved, 5 now"):
+    run_experiment(
+      tmp_path, resume_from=str(trained_run), latent_size=5, data={"dir": str(tiny_data)}
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_data, tmp_path):
+  with pytest.raises(Refusal, match=r"step \d.*not finite.*checkpoint is intact"):
+    run_experiment(
+      tmp_path, learning_rate=1e30, clip_norm=1e30, num_steps=20, data={"dir": str(tiny_data)}
+    )
+
+
+def test_evaluation_with_other_k_and_t(trained_run, tmp_path):
+  report = evaluate.evaluate_run(
+    trained_run, tmp_path, which="last", num_images=10, num_iterations=4, num_slots=5
+  )
+  saved = json.loads((tmp_path / "evaluation.json").read_text())
+  assert saved["num_images"] == report["summary"]["num_images"] == 10
+  assert saved["step"] == 6
+  assert len(saved["quantiles"]["mse"]["0.5"]) == 4
+  assert all(os.path.getsize(path) > 10_000 for path in report["figures"])
+
+
+def test_evaluation_never_reads_training_records(trained_run, tmp_path):
+  with pytest.raises(Refusal, match="never looks at training records"):
+    evaluate.evaluate_run(trained_run, tmp_path, split="train")
+
+
+def test_a_run_that_is_not_there(tmp_path):
+  with pytest.raises(Refusal, match="there is no run in"):
+    runs.load_run(tmp_path / "3")
+  (tmp_path / "config.json").write_text("{")
+  with pytest.raises(Refusal, match="damaged"):
+    runs.load_run(tmp_path)
