@@ -34,7 +34,7 @@ VECTOR = {"posterior": "zp", "grad_posterior": "dzp", "capacity": "flat_capacity
 NORMS = ("grad_means", "grad_mask", "likelihood", "leave_one_out")
 
 # what training adds to a checkpoint beside the model
-IGNORED = re.compile(r"(^|/)(global_step$|Adam(_1)?$|beta[12]_power|factor_regressor)")
+IGNORED = re.compile(r"(^|/)(global_step$|Adam(_1)?$|beta[12]_power|factor_(regressor|evaluator))")
 
 
 def convert(model, variables, *, forget_bias=1.0):

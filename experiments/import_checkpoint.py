@@ -1,0 +1,85 @@
+"""Reads a checkpoint of the original program (TensorFlow 1) into a run folder of ours.
+
+  python -m experiments.import_checkpoint --checkpoint PATH --config tetrominoes --out DIR
+
+Afterwards DIR stands for a run: `python -m experiments.evaluate with run=DIR`. Every variable of
+the checkpoint but the optimizer's, the step and the factor regressor's is accounted for.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import tensorflow as tf
+
+from experiments import configs, runs
+from iodine import Iodine, released
+from iodine.training import CheckpointError, Checkpoints, write_json
+
+
+def released_config(preset):
+  """The configuration of a `released` run of a preset: dict."""
+  config = {**configs.BASE, **configs.PRESETS[preset]}
+  config["data"] = {**configs.DATA, **configs.PRESETS[preset]["data"]}
+  return {**config, **configs.released(config)}
+
+
+def import_checkpoint(checkpoint, preset, out):
+  """Writes DIR/config.json and DIR/checkpoints from an original checkpoint.
+
+  Args:
+    checkpoint: its prefix (model.ckpt-1000) or the folder it lies in.
+    preset: a name in configs.PRESETS.
+    out: the folder to make.
+
+  Returns:
+    (Iodine, step).
+
+  Raises:
+    CheckpointError: it cannot be read, or does not fit the preset.
+  """
+  try:
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    shapes = reader.get_variable_to_shape_map()
+    variables = {name: reader.get_tensor(name) for name in shapes}
+  except Exception as error:  # TensorFlow raises many kinds for a file it cannot read
+    reason = str(error).splitlines()[0]
+    raise CheckpointError(f"{checkpoint} is no checkpoint that can be read: {reason}") from error
+  step = int(variables.get("global_step", 0))
+  config = released_config(preset)
+  model = Iodine(runs.model_config(config))
+  model.create_variables()
+  try:
+    released.assign(model, variables)
+  except ValueError as error:
+    raise CheckpointError(f"{checkpoint} is no {preset} checkpoint: {error}") from error
+  out = pathlib.Path(out)
+  state = {
+    "model": model,
+    "step": tf.Variable(step, dtype=tf.int64),
+    "best_score": tf.Variable(float("-inf")),
+  }
+  path = Checkpoints(out / runs.CHECKPOINTS, state, model.config).save()
+  write_json(out / "config.json", {**config, "seed": 0, "imported_from": str(checkpoint)})
+  print(f"{len(model.trainable_variables)} variables of step {step}: {path}")
+  return model, step
+
+
+def main(argv=None):
+  parser = argparse.ArgumentParser(
+    prog="python -m experiments.import_checkpoint", description=__doc__.splitlines()[0]
+  )
+  parser.add_argument("--checkpoint", required=True, help="its prefix, or the folder it lies in")
+  presets = sorted(configs.PRESETS)
+  what = f"what it was trained as: {', '.join(presets)}"
+  parser.add_argument("--config", required=True, choices=presets, metavar="PRESET", help=what)
+  parser.add_argument("--out", required=True, help="the run folder to make")
+  args = parser.parse_args(argv)
+  try:
+    import_checkpoint(args.checkpoint, args.config, args.out)
+  except CheckpointError as error:
+    sys.exit(f"import_checkpoint: {error}")
+
+
+if __name__ == "__main__":
+  main()
