@@ -176,7 +176,8 @@ def _frames(path, compression, start):
   number, wanted = 0, wire.HEADER
   length = None
   while True:
-    while len(buffer) - position < wanted:
+    parts, have = [], len(buffer) - position
+    while have < wanted:
       try:
         piece = next(pieces, b"")
       except _Damage as error:
@@ -184,10 +185,13 @@ def _frames(path, compression, start):
       if not piece:
         if damage is not None:
           raise damage
-        if len(buffer) == position and length is None:
+        if not have and length is None:
           return
         raise _Damage("the file is cut off", True)
-      buffer, position = buffer[position:] + piece, 0
+      parts.append(piece)
+      have += len(piece)
+    if parts:
+      buffer, position = b"".join([buffer[position:], *parts]), 0
     if length is None:
       length = wire.header_length(buffer[position : position + wire.HEADER])
       if length < 0:

@@ -1,8 +1,8 @@
 """The bytes of a TFRecord file: CRC-32C, record frames and tf.train.Example, in NumPy.
 
-Why not `tf.io`: a released CLEVR record is 1.08 million one-byte strings. Their encoding repeats
-every three bytes, so NumPy takes them apart in milliseconds where a parser that makes a string of
-each needs a hundred times as long; and generator processes stay free of TensorFlow.
+Why not `tf.io`: processes that generate or recode stay free of TensorFlow, and damage can be told
+by record where TensorFlow's reader only gives up. A released CLEVR record is 1.08 million one-byte
+strings; their encoding repeats every three bytes, so that NumPy takes them apart at one stroke.
 
 Format: a record is `length uint64 | crc(length) | payload | crc(payload)`, little endian, where
 crc is CRC-32C rotated and shifted ("masked"); the payload is a serialized tf.train.Example.
