@@ -35,6 +35,10 @@ RUN = {
   "num_validation_images": 64,
   "checkpoint_every": 1000,
   "keep_checkpoints": 3,
+  # A loss or gradient that is not finite updates nothing. Then "stop" the run, "skip" the step, or
+  # "rewind" to the last checkpoint and go on with other data and noise, `max_rewinds` times.
+  "on_nan": "stop",
+  "max_rewinds": 3,
 }
 
 

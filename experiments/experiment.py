@@ -10,6 +10,7 @@ import sys
 import time
 
 import sacred
+import tensorflow as tf
 from sacred.arg_parser import get_config_updates
 from sacred.config.config_dict import ConfigDict
 from sacred.observers import FileStorageObserver
@@ -62,6 +63,14 @@ def main(ex):
         if isinstance(error, ValueError | OSError) and not _is_for_user(error):
           raise
         raise Refusal(str(error)) from error
+      except tf.errors.OpError as error:
+        sentence = datasets.data_error(error)
+        if sentence is None:
+          raise
+        raise Refusal(str(sentence)) from error
+      finally:
+        if ex.current_run is not None:
+          ex.current_run._get_captured_output()  # Sacred loses a failed run's last lines otherwise
 
     return ex.main(wrapped)
 

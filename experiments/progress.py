@@ -42,6 +42,11 @@ class Progress:
       self._start, self._began = step, time.monotonic()
     self._bar.update(1)
 
+  def rewind(self, step):
+    """Training went back to a step."""
+    self._bar.n = self._start = step
+    self._began = time.monotonic()
+
   def show(self, step, values):
     """Shows values (name -> float) beside the bar, and now and then as a line."""
     rate = self.images_per_second(step)

@@ -8,7 +8,6 @@ where run 3 stopped. -m HOST:PORT:DB records to MongoDB, -u nowhere.
 
 import contextlib
 import copy
-import functools
 import pathlib
 import shutil
 
@@ -26,10 +25,11 @@ from iodine.training import NonFiniteError, Trainer, TrainingConfig, make_strate
 def train(_run, _config):
   """Trains, evaluates on the test split, and says where everything lies."""
   config = copy.deepcopy(dict(_config))
-  data = config["data"]
-  model_config = runs.model_config(config)
-  training = TrainingConfig.from_dict(config)
-  runs.check_data(data)
+  if config["on_nan"] not in ("stop", "skip", "rewind"):
+    raise Refusal(f'on_nan must be "stop", "skip" or "rewind", got {config["on_nan"]!r}')
+  spec = runs.dataset_spec(config["data"])
+  model_config, training = runs.model_config(config), TrainingConfig.from_dict(config)
+  runs.check_data(config["data"])
   directory = run_directory(_run)
   trainer = Trainer(
     model_config,
@@ -37,93 +37,135 @@ def train(_run, _config):
     directory / runs.CHECKPOINTS,
     make_strategy(config["num_devices"]),
     keep=config["keep_checkpoints"],
-    num_background=runs.dataset_spec(data).num_background,
+    num_background=spec.num_background,
   )
   if config["resume_from"]:
     _resume(_run, trainer, pathlib.Path(config["resume_from"]), directory)
-  start = trainer.steps_done
+  start, end = trainer.steps_done, training.num_steps
   parameters = sum(int(np.prod(v.shape)) for v in trainer.variables)
-  print(runs.describe_data(data))
+  print(runs.describe_data(config["data"]))
   print(f"{parameters:,} parameters, {trainer.strategy.num_replicas_in_sync} device(s)")
-  print(f"run {directory}, from step {start} to {training.num_steps}", flush=True)
+  print(f"run {directory}, from step {start} to {end}", flush=True)
 
-  batches = iter(trainer.distribute(functools.partial(_batches, data, training, start)))
-  progress = Progress(training.num_steps, start, training.batch_size)
+  progress = Progress(end, start, training.batch_size)
+  loop = Loop(_run, config, trainer, progress)
   writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
   with writer.as_default(), interrupts.requests() as request, contextlib.closing(progress):
-    for step in range(start + 1, training.num_steps + 1):
+    batches, step = loop.batches(), start
+    while step < end:
+      step += 1
       values = trainer.train_step(next(batches))
       progress.update(step)
-      if _due(step, config["log_every"], training):
-        _log(_run, step, values, progress)
-      if _due(step, config["validate_every"], training):
-        _validate(_run, step, trainer, config, progress)
-      if _due(step, config["checkpoint_every"], training):
+      due = {what: every and (step % every == 0 or step == end) for what, every in loop.every}
+      if (due["log"] or due["checkpoint"]) and loop.rewound(step, values):
+        batches, step = loop.batches(), trainer.steps_done
+        continue
+      if due["log"]:
+        loop.log(step, values)
+      if due["validate"]:
+        loop.validate(step)
+      if due["checkpoint"]:
         trainer.checkpoints.save()
-      if _due(step, config["image_every"], training):
-        _draw(step, trainer, config)
-      if request.signum is not None and step < training.num_steps:
+      if due["image"]:
+        loop.draw(step)
+      if request.signum is not None and step < end:
         trainer.checkpoints.save()
         raise interrupts.Stopped(
           request.signum, f"stopped at step {step} and saved: resume_from={directory} goes on"
         )
-  return _finish(_run, directory, progress, trainer.steps_done)
+  return _finish(_run, directory, progress, step)
 
 
-def _due(step, every, training):
-  return bool(every) and (step % every == 0 or step == training.num_steps)
+class Loop:
+  """What happens between the steps of a run."""
 
-
-def _batches(data, training, start, batch_size, pipeline, num_pipelines):
-  return runs.load_data(
-    data,
-    "train",
-    batch_size,
-    shuffle=True,
-    seed=training.seed,
-    start_batch=start,
-    drop_remainder=True,
-    input_pipeline_id=pipeline,
-    num_input_pipelines=num_pipelines,
-  )
-
-
-def _log(run, step, values, progress):
-  values = {name: float(value) for name, value in values.items()}
-  if not values.pop("finite"):
-    terms = [name for name in ("nll", "kl", "grad_norm") if not np.isfinite(values[name])]
-    raise NonFiniteError(
-      f"step {step}: {', '.join(terms) or 'the loss'} is not finite, and nothing was updated; the "
-      "last checkpoint is intact: resume from it with a lower learning_rate or clip_norm"
+  def __init__(self, run, config, trainer, progress):
+    self._run, self._config = run, config
+    self._trainer, self._progress = trainer, progress
+    self._evaluator = evaluation.Evaluator(
+      trainer.model, num_background=runs.dataset_spec(config["data"]).num_background
     )
-  values["images_per_second"] = progress.images_per_second(step)
-  for name, value in values.items():
-    run.log_scalar(f"train.{name}", value, step)
-    tf.summary.scalar(f"train/{name}", value, step)
-  shown = ("loss", "mse", "kl", "ari_fg")
-  progress.show(step, {name: values[name] for name in shown if name in values})
+    self._known_nonfinite = int(trainer.num_nonfinite.numpy())
+    self.every = [
+      (what, config[f"{what}_every"]) for what in ("log", "validate", "checkpoint", "image")
+    ]
+    if config["on_nan"] == "rewind":
+      trainer.checkpoints.save()  # so that there is one to go back to
 
+  def batches(self):
+    """Iterator over distributed batches, from where the trainer is."""
+    trainer = self._trainer
 
-def _validate(run, step, trainer, config, progress):
-  scores = evaluate.score(
-    trainer.model, config["data"], "validation", config["num_validation_images"]
-  )
-  summary = evaluation.summarize(scores)
-  for name in evaluation.METRICS:
-    run.log_scalar(f"validation.{name}", summary[name], step)
-    tf.summary.scalar(f"validation/{name}", summary[name], step)
-  # without true masks the likelihood tells the best
-  best = summary["ari_fg"] if summary["num_foreground"] else -summary["nll"]
-  trainer.checkpoints.save_best(best)
-  progress.write(
-    f"step {step}: validation ARI-FG {summary['ari_fg']:.3f}, MSE {summary['mse']:.5f}, "
-    f"KL {summary['kl']:.1f}"
-  )
+    def dataset(batch_size, pipeline, num_pipelines):
+      return runs.load_data(
+        self._config["data"],
+        "train",
+        batch_size,
+        shuffle=True,
+        seed=trainer.data_seed,
+        start_batch=trainer.steps_done,
+        drop_remainder=True,
+        input_pipeline_id=pipeline,
+        num_input_pipelines=num_pipelines,
+      )
 
+    return iter(trainer.distribute(dataset))
 
-def _draw(step, trainer, config):
-  figure = evaluate.draw_decomposition(trainer.model, config["data"], "validation", num_images=4)
-  tf.summary.image("validation/decomposition", plotting.to_image(figure)[None], step)
+  def rewound(self, step, values):
+    """Deals with steps that were not finite, as `on_nan` says; True if the trainer went back."""
+    trainer, config = self._trainer, self._config
+    total = int(trainer.num_nonfinite.numpy())
+    new, self._known_nonfinite = total - self._known_nonfinite, total
+    if not new:
+      return False
+    terms = [name for name in ("nll", "kl", "grad_norm") if not np.isfinite(float(values[name]))]
+    what = f"step {step}: {', '.join(terms) or 'the loss'} not finite in {new} step(s)"
+    if config["on_nan"] == "skip":
+      self._progress.write(f"{what}, which updated nothing; {total} so far")
+      return False
+    rewinds = int(trainer.num_rewinds.numpy())
+    if config["on_nan"] == "rewind" and rewinds < config["max_rewinds"]:
+      trainer.rewind()
+      self._known_nonfinite = int(trainer.num_nonfinite.numpy())
+      self._progress.rewind(trainer.steps_done)
+      self._progress.write(f"{what}; back to step {trainer.steps_done}, time {rewinds + 1}")
+      return True
+    raise NonFiniteError(
+      f"{what}, and nothing was updated; the last checkpoint is intact: resume from it with a "
+      'lower learning_rate or clip_norm, or with on_nan="skip" or "rewind"'
+    )
+
+  def log(self, step, values):
+    """Records the metrics of a step."""
+    values = {name: float(value) for name, value in values.items() if name != "finite"}
+    values["images_per_second"] = self._progress.images_per_second(step)
+    values["num_nonfinite"] = self._known_nonfinite
+    self._record("train", values, step)
+    shown = ("loss", "mse", "kl", "ari_fg")
+    self._progress.show(step, {name: values[name] for name in shown if name in values})
+
+  def validate(self, step):
+    """Scores the validation split, and keeps the checkpoint if it is the best."""
+    num_images = self._config["num_validation_images"]
+    held_out = evaluate.held_out(self._config["data"], "validation", num_images, batch_size=16)
+    summary = evaluation.summarize(self._evaluator(held_out))
+    self._record("validation", {name: summary[name] for name in evaluation.METRICS}, step)
+    # without true masks the likelihood tells the best
+    best = summary["ari_fg"] if summary["num_foreground"] else -summary["nll"]
+    self._trainer.checkpoints.save_best(best)
+    self._progress.write(f"step {step}: validation {evaluate.sentence(summary)}")
+
+  def draw(self, step):
+    """Puts a decomposition of validation images into TensorBoard."""
+    figure = evaluate.draw_decomposition(
+      self._trainer.model, self._config["data"], "validation", num_images=4
+    )
+    tf.summary.image("validation/decomposition", plotting.to_image(figure)[None], step)
+
+  def _record(self, prefix, values, step):
+    for name, value in values.items():
+      self._run.log_scalar(f"{prefix}.{name}", value, step)
+      tf.summary.scalar(f"{prefix}/{name}", value, step)
 
 
 def _resume(run, trainer, parent, directory):

@@ -150,6 +150,8 @@ class Trainer:
       self.model = Iodine(model_config)
       self.variables = self.model.create_variables()
       self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+      self.num_nonfinite = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_nonfinite")
+      self.num_rewinds = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_rewinds")
       self.best_score = tf.Variable(float("-inf"), trainable=False, name="best_score")
       # Sonnet's optimizers refuse multi-worker strategies; Keras's serve them all
       self._schedule = Schedule(training_config)
@@ -178,7 +180,23 @@ class Trainer:
       "optimizer": self.optimizer,
       "step": self.step,
       "best_score": self.best_score,
+      "num_nonfinite": self.num_nonfinite,
+      "num_rewinds": self.num_rewinds,
     }
+
+  def rewind(self):
+    """Goes back to the last checkpoint of its own, with other noise from there on.
+
+    The caller takes another data order: `data_seed`.
+    """
+    rewinds = self.num_rewinds.numpy()
+    self.restore(self.checkpoints.directory)
+    self.num_rewinds.assign(rewinds + 1)
+
+  @property
+  def data_seed(self):
+    """Seed of the data order: the run's, another after each rewind."""
+    return self.config.seed + 1_000_003 * int(self.num_rewinds.numpy())
 
   @property
   def steps_done(self):
@@ -211,9 +229,9 @@ class Trainer:
     return self.strategy.distribute_datasets_from_function(dataset)
 
   def _replicated_step(self, batch):
-    seed = tf.random.experimental.stateless_fold_in(
-      tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32)
-    )
+    fold_in = tf.random.experimental.stateless_fold_in
+    seed = fold_in(tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32))
+    seed = fold_in(seed, tf.cast(self.num_rewinds, tf.int32))
     if self.config.sigma_steps:
       sigma = annealed_sigma(self.model.config, self.config, self.step)
       self.model.sigma.assign(tf.cast(sigma, self.model.dtype))
@@ -232,6 +250,7 @@ class Trainer:
       return True
 
     tf.cond(values["finite"], update, lambda: False)
+    self.num_nonfinite.assign_add(tf.cast(~values["finite"], tf.int64))
     self.step.assign_add(1)
     return values
 

@@ -99,11 +99,20 @@ def test_another_configuration_is_not_resumed(trained_run, tiny_data, tmp_path):
     )
 
 
+BLOWN_UP = {"learning_rate": 1e30, "clip_norm": 1e30, "validate_every": 0, "log_every": 1}
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_data, tmp_path):
   with pytest.raises(Refusal, match=r"step \d.*not finite.*checkpoint is intact"):
-    run_experiment(
-      tmp_path, learning_rate=1e30, clip_norm=1e30, num_steps=20, data={"dir": str(tiny_data)}
-    )
+    run_experiment(tmp_path, num_steps=20, data={"dir": str(tiny_data)}, **BLOWN_UP)
+
+
+def test_rewinding_has_an_end(tiny_data, tmp_path):
+  options = {"on_nan": "rewind", "max_rewinds": 2, "checkpoint_every": 0, **BLOWN_UP}
+  with pytest.raises(Refusal, match="not finite"):
+    run_experiment(tmp_path, num_steps=20, data={"dir": str(tiny_data)}, **options)
+  printed = (tmp_path / "1" / "cout.txt").read_text()
+  assert printed.count("back to step 0") == 2
 
 
 def test_evaluation_with_other_k_and_t(trained_run, tmp_path):

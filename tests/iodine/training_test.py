@@ -73,7 +73,8 @@ def test_steps_are_adam_on_the_clipped_gradient_of_equation_4():
   metrics = run(trainer, 3)
   moments = [(0.0, 0.0) for _ in trainer.variables]
   for step, batch in enumerate(cast(scenes(), tf.float64).take(3)):
-    seed = tf.random.experimental.stateless_fold_in(tf.constant([1, 0]), step)
+    fold_in = tf.random.experimental.stateless_fold_in
+    seed = fold_in(fold_in(tf.constant([1, 0]), step), 0)  # step, number of rewinds
     with tf.GradientTape() as tape:
       loss = tf.reduce_mean(oracle(batch["image"], seed=seed).loss)
     gradients = [g.numpy() for g in tape.gradient(loss, oracle.trainable_variables)]
@@ -135,7 +136,23 @@ def test_a_non_finite_step_updates_nothing():
   assert not metrics["finite"]
   for ours, theirs in zip(values(trainer), before, strict=True):
     np.testing.assert_array_equal(ours, theirs)
+  assert trainer.num_nonfinite.numpy() == 1
   assert run(trainer, 1)[0]["finite"]
+
+
+def test_a_rewind_goes_back_and_takes_another_way(tmp_path):
+  trainer = Trainer(MODEL, TRAINING, tmp_path)
+  run(trainer, 1)
+  trainer.checkpoints.save()
+  before = values(trainer)
+  loss = run(trainer, 2)[0]["loss"]
+  assert trainer.data_seed == TRAINING.seed
+  trainer.rewind()
+  assert trainer.steps_done == 1
+  assert trainer.data_seed != TRAINING.seed
+  for ours, theirs in zip(values(trainer), before, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+  assert run(trainer, 1)[0]["loss"] != loss  # the same images, other noise
 
 
 def test_images_without_masks_train():
