@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from iodine import config, metrics
 
-METRICS = ("ari_fg", "ari", "mse", "nll", "kl")
+METRICS = ("ari_fg", "ari", "covering", "mse", "nll", "kl")
 
 
 class Evaluator:
@@ -40,8 +40,9 @@ class Evaluator:
       batches: iterable of scene batches: `image` [B, H, W, C], and `mask` [B, L, H, W, 1] if any.
 
     Returns:
-      dict of float64 [N, D]: ari_fg and ari (NaN without true masks, ari_fg also without
-      foreground), mse, nll (nats an image), kl (nats, summed over slots); by image and decode.
+      dict of float64 [N, D], by image and decode: ari_fg, ari and covering, each object once (NaN
+      without true masks, ari_fg and covering also without foreground), mse, nll (nats an image),
+      kl (nats, summed over slots).
 
     Raises:
       ValueError: there is no image.
@@ -79,6 +80,9 @@ class Evaluator:
       if true_mask is not None
       else unknown,
       "ari": metrics.ari(true_mask, masks) if true_mask is not None else unknown,
+      "covering": metrics.segmentation_covering(true_mask, masks, self._num_background)
+      if true_mask is not None
+      else unknown,
       "mse": metrics.mse(images, reconstruction),
       "nll": decode.nll,
       "kl": tf.reduce_sum(decode.kl, axis=-1),
@@ -96,12 +100,16 @@ def _with_position(batches):
 def summarize(scores):
   """Means over images at the last decode: dict of floats, and `num_images`, `num_foreground`.
 
-  ARI-FG leaves out the images without foreground; `num_foreground` counts those that have some.
+  ARI-FG and covering leave out the images without foreground; `num_foreground` counts those that
+  have some.
   """
   last = {name: values[:, -1] for name, values in scores.items()}
   defined = np.isfinite(last["ari_fg"])
-  summary = {name: float(np.mean(values)) for name, values in last.items() if name != "ari_fg"}
-  summary["ari_fg"] = float(np.mean(last["ari_fg"][defined])) if defined.any() else float("nan")
+  summary = {}
+  for name, values in last.items():
+    if name in ("ari_fg", "covering"):
+      values = values[np.isfinite(values)]
+    summary[name] = float(np.mean(values)) if len(values) else float("nan")
   summary["num_images"] = len(defined)
   summary["num_foreground"] = int(defined.sum())
   return summary

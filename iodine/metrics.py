@@ -64,16 +64,29 @@ def segmentation_covering(true_mask, pred_mask, num_background=1, weighted=False
   Raises:
     ValueError: as for `ari_fg`.
   """
-  counts = _contingency(true_mask, pred_mask)  # [B, L, K]
-  segments = tf.reduce_sum(counts, axis=1, keepdims=True)  # [B, 1, K]
-  counts = _foreground(counts, num_background)
-  objects = tf.reduce_sum(counts, axis=2, keepdims=True)  # [B, L, 1]
-  overlap = tf.math.divide_no_nan(counts, objects + segments - counts)
-  best = tf.reduce_max(overlap, axis=2)  # [B, L]
-  size = objects[:, :, 0]
+  best, size = _best_overlaps(true_mask, pred_mask, num_background)
   weight = size if weighted else tf.cast(size > 0, size.dtype)
   covering = tf.reduce_sum(weight * best, axis=1) / tf.reduce_sum(weight, axis=1)
   return tf.cast(covering, tf.float32)
+
+
+def object_iou(true_mask, pred_mask, num_background=1):
+  """Largest intersection over union of each foreground object with a predicted segment.
+
+  Args:
+    true_mask: [B, L, H, W, 1].
+    pred_mask: [B, K, H, W, 1].
+    num_background: how many of the first L entities are background.
+
+  Returns:
+    float32 [B, L - num_background], NaN for an entity without a pixel. Its mean over the objects
+    of an image is the `segmentation_covering`.
+
+  Raises:
+    ValueError: as for `ari_fg`.
+  """
+  best, size = _best_overlaps(true_mask, pred_mask, num_background)
+  return tf.cast(tf.where(size > 0, best, float("nan")), tf.float32)
 
 
 def mse(image, reconstruction):
@@ -138,6 +151,16 @@ def _contingency(true_mask, pred_mask):
   # Counts are exact in float32 up to 2^24 pixels. The pairs among them are not.
   counts = tf.einsum("blhwc,bkhwc->blk", tf.cast(true_mask, tf.float32), hard_mask)
   return tf.cast(counts, tf.float64)
+
+
+def _best_overlaps(true_mask, pred_mask, num_background):
+  """(largest intersection over union, pixels) of each foreground entity: float64 [B, L]."""
+  counts = _contingency(true_mask, pred_mask)  # [B, L, K]
+  segments = tf.reduce_sum(counts, axis=1, keepdims=True)  # [B, 1, K]
+  counts = _foreground(counts, num_background)
+  objects = tf.reduce_sum(counts, axis=2, keepdims=True)  # [B, L, 1]
+  overlap = tf.math.divide_no_nan(counts, objects + segments - counts)
+  return tf.reduce_max(overlap, axis=2), objects[:, :, 0]
 
 
 def _adjusted_rand_index(counts):

@@ -45,6 +45,8 @@ def test_scores_are_those_of_the_unrolled_model(model):
   for t in range(3):
     expected = metrics.ari_fg(batch["mask"], output.masks[t])
     np.testing.assert_allclose(scores["ari_fg"][:, t], expected, atol=1e-5)
+    expected = metrics.segmentation_covering(batch["mask"], output.masks[t])
+    np.testing.assert_allclose(scores["covering"][:, t], expected, atol=1e-5)
     expected = np.mean((batch["image"] - output.reconstruction[t]) ** 2, axis=(1, 2, 3))
     np.testing.assert_allclose(scores["mse"][:, t], expected, rtol=1e-4)
 

@@ -108,6 +108,11 @@ def test_segmentation_covering_against_sets_of_pixels(num_background, weighted):
   masks = one_hot(true, 5), soft(pred, 6, rng)
   result = metrics.segmentation_covering(*masks, num_background, weighted)
   np.testing.assert_allclose(result, expected, rtol=1e-6)
+  overlaps = np.asarray(metrics.object_iou(*masks, num_background))
+  assert np.isnan(overlaps[3, 1 if num_background == 0 else 0 :]).all()
+  if not weighted:
+    covered = np.isfinite(overlaps).any(axis=1)
+    np.testing.assert_allclose(np.nanmean(overlaps[covered], 1), result.numpy()[covered], rtol=1e-6)
 
 
 def test_mse_is_a_mean_over_pixels_and_channels():
