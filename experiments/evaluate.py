@@ -1,7 +1,7 @@
 """Scores a run on held-out images: python -m experiments.evaluate with run=runs/3
 
-Writes metrics.json and figures (decomposition, refinement, scores by iteration) under
-runs/3/evaluate/. num_iterations, num_slots and the object-count filter may differ from training.
+Writes metrics.json and figures (decomposition, refinement, scores by iteration) into a new folder
+runs/3/evaluate/N/test/. num_iterations, num_slots and the object-count filter may differ from training.
 """
 
 import copy
@@ -67,7 +67,7 @@ def evaluate_run(
   data=None,
   seed=0,
 ):
-  """Scores a run's checkpoint and writes evaluation.json and three figures into `out`.
+  """Scores a run's checkpoint and writes metrics.json and three figures into `out`/`split`.
 
   Returns:
     dict: `summary` (means at the last iteration), `figures` and `metrics` (paths).
@@ -79,8 +79,9 @@ def evaluate_run(
   print(f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split")
   scores = score(model, data, split, num_images, num_iterations, num_slots, batch_size, seed)
   summary = {**evaluation.summarize(scores), "step": step}
-  out = pathlib.Path(out)
-  metrics = out / "evaluation.json"
+  out = pathlib.Path(out) / split  # Sacred has a metrics.json of its own in `out`
+  out.mkdir(parents=True, exist_ok=True)
+  metrics = out / "metrics.json"
   curves = {
     name: {str(q): np.nanquantile(values, q, axis=0).tolist() for q in (0.25, 0.5, 0.75)}
     for name, values in scores.items()

@@ -21,7 +21,7 @@ def variables(run):
 
 
 def test_a_run_records_everything(trained_run):
-  names = {p.name for p in trained_run.iterdir()}
+  names = {p.name for p in trained_run.rglob("*")}
   assert {"config.json", "run.json", "metrics.json", "cout.txt", "tensorboard"} <= names
   assert {"decomposition.png", "decomposition.pdf", "refinement.png", "iterations.png"} <= names
   assert sorted(p.name for p in (trained_run / "checkpoints").glob("*.index")) == [
@@ -37,7 +37,7 @@ def test_a_run_records_everything(trained_run):
   printed = (trained_run / "cout.txt").read_text()
   assert "train 40 (records 0 to 39)" in printed
   assert "ARI-FG" in printed
-  assert str(trained_run / "decomposition.png") in printed
+  assert str(trained_run / "test" / "decomposition.png") in printed
   events = list((trained_run / "tensorboard").iterdir())
   tags = {v.tag for e in events for r in tf.compat.v1.train.summary_iterator(str(e))
           for v in r.summary.value}  # fmt: skip
@@ -119,7 +119,7 @@ def test_evaluation_with_other_k_and_t(trained_run, tmp_path):
   report = evaluate.evaluate_run(
     trained_run, tmp_path, which="last", num_images=10, num_iterations=4, num_slots=5
   )
-  saved = json.loads((tmp_path / "evaluation.json").read_text())
+  saved = json.loads((tmp_path / "test" / "metrics.json").read_text())
   assert saved["num_images"] == report["summary"]["num_images"] == 10
   assert saved["step"] == 6
   assert len(saved["quantiles"]["mse"]["0.5"]) == 4
