@@ -33,11 +33,12 @@ class Evaluator:
     self._seed = tf.constant([seed, 1], tf.int32)
     self._step = tf.function(self._iteration, reduce_retracing=True)
 
-  def __call__(self, batches):
+  def __call__(self, batches, first_index=0):
     """Scores scenes.
 
     Args:
       batches: iterable of scene batches: `image` [B, H, W, C], and `mask` [B, L, H, W, 1] if any.
+      first_index: place of the first scene in the data set.
 
     Returns:
       dict of float64 [N, D], by image and decode: ari_fg, ari and covering, each object once (NaN
@@ -47,7 +48,7 @@ class Evaluator:
     Raises:
       ValueError: there is no image.
     """
-    scores = [self._score(batch, first) for batch, first in _with_position(batches)]
+    scores = [self._score(batch, first) for batch, first in _with_position(batches, first_index)]
     if not scores:
       raise ValueError("there is no image to evaluate: the split or its filter is empty")
     return {name: np.concatenate([s[name] for s in scores]).astype(np.float64) for name in METRICS}
@@ -90,8 +91,7 @@ class Evaluator:
     return values, *model.refine(images, params, decode, state)
 
 
-def _with_position(batches):
-  first = 0
+def _with_position(batches, first=0):
   for batch in batches:
     yield batch, first
     first += int(batch["image"].shape[0])

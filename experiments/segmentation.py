@@ -1,0 +1,81 @@
+"""Segmentation scores of runs: python -m experiments.segmentation with runs=[runs/3,runs/4]
+
+The table of the paper (Table 1), as text, CSV and LaTeX: ARI-FG of 320 held-out images, mean and
+standard deviation over the runs of each data set, with the paper's numbers beside ours. A second
+table has every run and every score.
+"""
+
+import numpy as np
+
+from experiments.experiment import main, make_experiment, run_commandline
+from experiments.subjects import Results, open_runs, score, settings, storage
+from experiments.tables import Spread
+from iodine import evaluation, plotting
+
+# ARI-FG of IODINE by preset, mean and standard deviation over seeds (paper, Table 1).
+PAPER = {
+  "clevr6": Spread(0.988, 0.000),
+  "multi_dsprites": Spread(0.767, 0.056),
+  "tetrominoes": Spread(0.992, 0.004),
+}
+SCORES = {"ari_fg": "ARI-FG", "ari": "ARI", "covering": "mSC", "mse": "MSE", "kl": "KL"}
+
+ex = make_experiment("segmentation", settings())
+
+
+@main(ex)
+def segmentation(_run, _config):
+  """Scores the runs and writes the tables; returns their folder."""
+  results = Results(_run)
+  found = {}  # data set -> (preset, list of (run, summary))
+  for subject in open_runs(_config):
+    print(f"{subject.folder}, step {subject.step}, {subject.dataset}", flush=True)
+    summary = evaluation.summarize(score(subject, _config))
+    preset = subject.dataset.split(" (")[0]
+    found.setdefault(subject.dataset, (preset, []))[1].append((subject, summary))
+  write(results, found)
+  return results.done()
+
+
+def write(results, found):
+  """Writes both tables, the numbers as JSON, and the bars.
+
+  Args:
+    results: Results.
+    found: dict from a data set to its preset and a list of (Subject, summary).
+  """
+  ours, paper = {}, {}
+  rows, numbers = [], {}
+  for dataset, (preset, scored) in found.items():
+    summaries = [summary for _, summary in scored]
+    spread = {k: Spread.over([s[k] for s in summaries]) for k in SCORES}
+    ours[dataset], paper[dataset] = spread["ari_fg"], PAPER.get(preset)
+    for subject, summary in scored:
+      rows.append([dataset, subject.folder, subject.step, *(summary[k] for k in SCORES)])
+    if len(scored) > 1:
+      rows.append([dataset, f"{len(scored)} runs", None, *spread.values()])
+    numbers[dataset] = {
+      "runs": {subject.folder: summary for subject, summary in scored},
+      **{k: {"mean": value.mean, "std": value.std} for k, value in spread.items()},
+      "paper_ari_fg": paper[dataset] and paper[dataset]._asdict(),
+    }
+  methods = {"IODINE (paper)": paper, "ours": ours}
+  results.table("scores", ["data", "run", "step", *SCORES.values()], rows, latex=True)
+  print()
+  results.table(
+    "table1",
+    ["ARI-FG", *found],
+    [[method, *values.values()] for method, values in methods.items()],
+    latex=True,
+  )
+  for dataset, (preset, _) in found.items():
+    if dataset != preset and paper[dataset]:
+      print(f"the paper's number is for {preset} at its full size, ours for {dataset}")
+  results.json("segmentation", numbers)
+  means = {m: {d: s.mean if s else np.nan for d, s in v.items()} for m, v in methods.items()}
+  errors = {m: {d: (s and s.std) or 0.0 for d, s in v.items()} for m, v in methods.items()}
+  results.figure("table1", plotting.comparison(means, errors, ylabel="ARI-FG", limits=(0, 1.12)))
+
+
+if __name__ == "__main__":
+  run_commandline(ex, storage=storage("segmentation"))

@@ -1,0 +1,273 @@
+"""What the experiments on finished runs share: which runs, which scenes, where results go.
+
+An experiment is a CONFIG of `settings`, a main function that opens its runs, and a Results:
+
+  CONFIG = settings(num_images=8)
+  ex = make_experiment("decompositions", CONFIG)
+
+  @main(ex)
+  def decompositions(_run, _config):
+    subject = open_run(_config)
+    results = Results(_run)
+    results.figure("decompositions", ...)
+    return results.done()
+"""
+
+import copy
+import glob
+import math
+import pathlib
+from typing import NamedTuple
+
+import datasets
+from datasets import pipeline
+from experiments import evaluate, runs
+from experiments.experiment import Refusal, run_directory
+from experiments.progress import Progress
+from experiments.tables import Table
+from iodine import Iodine, evaluation
+from iodine.training import write_json
+
+
+def settings(**own):
+  """The configuration of an experiment on runs: that of `evaluate`, and `own` keys.
+
+  `run=runs/3` is one run; `runs=[runs/3,runs/4]` are several, `runs=sweep/*` all in a folder.
+  """
+  config = copy.deepcopy({**evaluate.CONFIG, "runs": None, "seed": 0, **own})
+  config["data"]["name"] = "run"  # another data set with images of the same size
+  return config
+
+
+def storage(name):
+  """Where an experiment records: under its run, or beside the first of several."""
+
+  def folder(updates):
+    paths = _paths(updates)
+    if not paths:
+      return f"runs/{name}"
+    return str(paths[0] / name if len(paths) == 1 else paths[0].parent / name)
+
+  return folder
+
+
+class Subject(NamedTuple):
+  """A run with its model, and the data it is to be looked at with."""
+
+  folder: str
+  config: dict
+  model: Iodine
+  step: int
+  data: dict
+
+  @property
+  def spec(self):
+    return runs.dataset_spec(self.data)
+
+  @property
+  def dataset(self):
+    """The data set's name, with the image size where that is not the data set's own."""
+    height, width, _ = self.model.config.image_size
+    spec = self.spec
+    own = spec.training_size or (spec.image_size or (height, width))[:2]
+    name = self.config.get("preset") or self.data["name"]
+    if runs.dataset_spec(self.config["data"]).name != spec.name:
+      name = spec.name
+    return name if (height, width) == tuple(own) else f"{name} ({height} x {width})"
+
+  def evaluator(self, config, num_iterations=None, num_slots=None):
+    """Evaluator with a configuration's T, K and seed, where no others are given."""
+    return evaluation.Evaluator(
+      self.model,
+      config["num_iterations"] if num_iterations is None else num_iterations,
+      config["num_slots"] if num_slots is None else num_slots,
+      self.spec.num_background,
+      config["seed"],
+    )
+
+
+def open_runs(config):
+  """Restores the runs that a configuration names.
+
+  Args:
+    config: of an experiment, with the keys of `settings`.
+
+  Returns:
+    list of Subject.
+
+  Raises:
+    Refusal: no run is named; a run or its checkpoint is missing; the data has images of another
+      size; the split would hold records that the run was trained on.
+  """
+  paths = _paths(config)
+  if not paths:
+    raise Refusal("say which run: with run=runs/3, or several: with runs=[runs/3,runs/4]")
+  if config["split"] not in ("validation", "test"):
+    raise Refusal(
+      "evaluation never looks at training records: split is validation or test, "
+      f"got {config['split']!r}"
+    )
+  changes = {k: v for k, v in config["data"].items() if v != "run"}
+  return [_open(path, config["checkpoint"], changes) for path in paths]
+
+
+def open_run(config):
+  """The one run of an experiment that is about one; see `open_runs`."""
+  subjects = open_runs(config)
+  if len(subjects) > 1:
+    raise Refusal(f"this experiment is about one run, got {len(subjects)}")
+  return subjects[0]
+
+
+def same_data(subjects):
+  """Raises Refusal where runs that are to be compared have different data."""
+  for subject in subjects[1:]:
+    if subject.dataset != subjects[0].dataset:
+      raise Refusal(
+        f"{subjects[0].folder} is about {subjects[0].dataset}, {subject.folder} about "
+        f"{subject.dataset}: compare runs on the same data set"
+      )
+
+
+def _paths(config):
+  """The folders that `run` and `runs` name."""
+  named = []
+  for value in (config.get("run"), config.get("runs")):
+    if isinstance(value, str):  # Sacred leaves [runs/3,runs/4] a string
+      value = [part.strip(" '\"") for part in value.strip("[]() ").split(",")]
+    elif value is not None and not isinstance(value, list | tuple):
+      raise Refusal(f"a run is named by its folder, as run=runs/3, got {value!r}")
+    named += [part for part in value or [] if part]
+  paths = []
+  for name in named:
+    found = sorted(glob.glob(name), key=_natural) if set(name) & set("*?") else [name]
+    found = [pathlib.Path(p) for p in found]
+    if name not in map(str, found):  # of a pattern, the training runs only
+      found = [p for p in found if (p / runs.CHECKPOINTS).is_dir()]
+    if not found:
+      raise Refusal(f"there is no run in {name}")
+    paths += found
+  return list(dict.fromkeys(paths))
+
+
+def _natural(path):
+  return [(not part.isdigit(), int(part) if part.isdigit() else 0, part)
+          for part in pathlib.Path(path).parts]  # fmt: skip
+
+
+def _open(path, which, changes):
+  config, model, step = runs.load_run(path, which)
+  data = {**config["data"], **changes}
+  if data["name"] != config["data"]["name"] and "path" not in changes:
+    data["path"] = None
+  size, expected = _size(data), tuple(model.config.image_size)
+  if size is not None and size != expected:
+    raise Refusal(
+      f"{path} was trained on {config['data']['name']} with images of {_by(expected)}, "
+      f"{data['name']} has {_by(size)}"
+    )
+  runs.check_data(data)
+  _check_unseen(path, config["data"], data)
+  return Subject(str(path), config, model, step, data)
+
+
+def _size(data):
+  """As runs.image_size; None where only the file tells."""
+  return None if runs.dataset_spec(data).image_size is None else tuple(runs.image_size(data))
+
+
+def _by(size):
+  return " x ".join(map(str, size))
+
+
+def _check_unseen(path, trained, asked):
+  """Raises Refusal where changed splits would take in records that the run has learned from."""
+  if any(trained[k] != asked[k] for k in ("name", "path", "dir")):
+    return  # another file
+  counts = ("num_train", "num_validation", "num_test")
+  if all(trained[k] == asked[k] for k in counts):
+    return
+  source = pipeline.Source(runs.dataset_spec(asked), asked["path"], data_dir=asked["dir"])
+
+  def ranges(data):
+    wanted = [data[k] for k in counts]
+    count = source.count(None if wanted[0] is None else sum(wanted))
+    return datasets.split_ranges(count, *wanted)
+
+  seen, held_out = ranges(trained)["train"], ranges(asked)
+  if min(held_out["validation"].start, held_out["test"].start) < seen.stop:
+    raise Refusal(
+      f"with {', '.join(f'{k}={asked[k]}' for k in counts)} the held-out splits would hold records "
+      f"that {path} was trained on: it learned from the first {seen.stop:,}"
+    )
+
+
+def scenes(subject, config, split=None, num_images=None, **data):
+  """Batches of held-out scenes, with a progress bar.
+
+  Args:
+    subject: a Subject.
+    config: the experiment's configuration: split, num_images and batch_size.
+    split: instead of the configuration's.
+    num_images: instead of the configuration's.
+    **data: changes to the subject's data, as max_objects.
+
+  Yields:
+    scene batches, in the order of the file.
+  """
+  split = split or config["split"]
+  num_images = num_images or config["num_images"]
+  data = {**subject.data, **data}
+  progress = Progress(math.ceil(num_images / config["batch_size"]), unit="batch")
+  try:
+    batches = evaluate.held_out(data, split, num_images, config["batch_size"])
+    for i, batch in enumerate(batches):
+      yield batch
+      progress.update(i + 1)
+  finally:
+    progress.close()
+
+
+def score(subject, config, num_iterations=None, num_slots=None, **data):
+  """Scores by image and decode, as iodine.evaluation.Evaluator gives them: dict of [N, D]."""
+  evaluator = subject.evaluator(config, num_iterations, num_slots)
+  return evaluator(scenes(subject, config, **data))
+
+
+class Results:
+  """Collects what an experiment writes into its run's folder."""
+
+  def __init__(self, run):
+    self._run = run
+    self.folder = run_directory(run)
+    self.files = []
+
+  def figure(self, name, figure):
+    """Saves a figure as PNG and PDF."""
+    self.files.append(evaluate.save(figure, self.folder / name))
+
+  def json(self, name, values):
+    """Saves numbers as JSON, and in Sacred's info."""
+    path = self.folder / f"{name}.json"
+    write_json(path, values)
+    self._run.info[name] = values
+    self.files.append(str(path))
+
+  def table(self, name, columns, rows, latex=False):
+    """Prints a table and saves it as CSV, text, and if wanted LaTeX; returns the Table."""
+    table = Table(columns, rows)
+    forms = {"csv": table.csv(), "txt": table.text() + "\n"}
+    if latex:
+      forms["tex"] = table.latex()
+    for suffix, text in forms.items():
+      path = self.folder / f"{name}.{suffix}"
+      path.write_text(text, encoding="utf-8")
+      if suffix != "txt":
+        self.files.append(str(path))
+    print(table.text())
+    return table
+
+  def done(self):
+    """Prints where everything lies; returns the folder."""
+    print("\n".join(["written:", *self.files]), flush=True)
+    return str(self.folder)
