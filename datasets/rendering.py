@@ -1,0 +1,194 @@
+"""Pictures and exact object masks of meshes, by Mitsuba 3 and Open Image Denoise.
+
+Everything is a pure function of its arguments, bit for bit, whatever the number of threads: scenes
+are loaded in order and unoptimised, and the denoiser's scale is given. Mitsuba's scalar variant
+needs nothing but the wheel; its LLVM variant is a little faster but gives other bits.
+"""
+
+import dataclasses
+
+import drjit as dr
+import mitsuba as mi
+import mitsuba_oidn as oidn
+import numpy as np
+
+mi.set_variant("scalar_rgb")
+mi.set_log_level(mi.LogLevel.Error)
+dr.set_thread_count(1)  # one process a core, see datasets.generate
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+  """Samples a pixel, and how thoroughly the noise that is left is removed."""
+
+  samples: int
+  denoiser: oidn.Quality
+
+
+QUALITIES = {
+  "quick": Quality(8, oidn.Quality.Fast),
+  "good": Quality(16, oidn.Quality.Balanced),
+  "final": Quality(64, oidn.Quality.High),
+}
+
+
+def lamp(position, side, radiance, target=(0, 0, 0)) -> dict:
+  """A square area lamp that shines towards `target`; it is not itself seen.
+
+  Args:
+    position, target: [3].
+    side: of the square.
+    radiance: [3], or one number.
+  """
+  to_world = mi.ScalarTransform4f().look_at(_floats(position), _floats(target), [0, 0, 1])
+  return {
+    "type": "rectangle",
+    "to_world": to_world @ mi.ScalarTransform4f().scale(side / 2),
+    "bsdf": {"type": "null"},
+    "emitter": {"type": "area", "radiance": _rgb(radiance)},
+  }
+
+
+def sun(direction, irradiance, half_angle=0.1, distance=200.0) -> dict:
+  """A disk far away in a direction, with the irradiance of a surface that faces it.
+
+  Args:
+    direction: [3], from the scene to the sun.
+    irradiance: [3], or one number.
+    half_angle: of the disk as seen from the scene, in radians; it makes shadows soft.
+    distance: from the origin.
+  """
+  position = np.asarray(direction) / np.linalg.norm(direction) * distance
+  to_world = mi.ScalarTransform4f().look_at(_floats(position), [0, 0, 0], [0, 0, 1])
+  radiance = np.asarray(irradiance) / (np.pi * np.sin(half_angle) ** 2)
+  return {
+    "type": "disk",
+    "to_world": to_world @ mi.ScalarTransform4f().scale(float(distance * np.tan(half_angle))),
+    "bsdf": {"type": "null"},
+    "emitter": {"type": "area", "radiance": _rgb(radiance)},
+  }
+
+
+def _rgb(value):
+  return {"type": "rgb", "value": _floats(np.broadcast_to(value, 3))}
+
+
+def _floats(values):
+  return [float(v) for v in values]
+
+
+def mesh(name, geometry, bsdf=None, colors=None):
+  """A Mitsuba mesh.
+
+  Args:
+    name: of the shape.
+    geometry: a `geometry.Mesh`; None for one triangle that is never seen.
+    bsdf: dict; None for plain diffuse.
+    colors: linear RGB of each face [m, 3], which `FACE_COLOR` in the bsdf reads.
+  """
+  if geometry is None:
+    vertices, normals = np.array([[0.0, 0, -90], [1, 0, -90], [0, 1, -90]]), np.zeros((3, 3))
+    normals[:, 2], faces, colors = 1, np.array([[0, 1, 2]]), np.zeros((1, 3))
+  else:
+    vertices, normals, faces = geometry.vertices, geometry.normals, geometry.faces
+  props = mi.Properties()
+  props["bsdf"] = mi.load_dict(bsdf or {"type": "diffuse"}, parallel=False, optimize=False)
+  shape = mi.Mesh(name, len(vertices), len(faces), has_vertex_normals=True, props=props)
+  if colors is not None:
+    shape.add_attribute("face_color", 3, np.asarray(colors, np.float32).ravel())
+  params = mi.traverse(shape)
+  params["vertex_positions"] = np.asarray(vertices, np.float32).ravel()
+  params["vertex_normals"] = np.asarray(normals, np.float32).ravel()
+  params["faces"] = np.asarray(faces, np.uint32).ravel()
+  params.update()
+  return shape
+
+
+FACE_COLOR = {"type": "mesh_attribute", "name": "face_color"}
+
+
+def sensor(camera, crop=None, size=None) -> dict:
+  """A Mitsuba sensor of a camera.
+
+  Args:
+    camera: a `geometry.Camera`.
+    crop: (top, bottom, left, right) in pixels of the camera's image, half open; None: all of it.
+    size: (H, W) of the picture of the crop; None for the crop's own.
+  """
+  height, width = camera.size
+  top, bottom, left, right = crop or (0, height, 0, width)
+  # The crop is a camera of its own, whose axis need not be in its middle.
+  fov = 2 * np.degrees(np.arctan(np.tan(np.radians(camera.fov) / 2) * (right - left) / width))
+  size = size or (bottom - top, right - left)
+  return {
+    "type": "perspective",
+    "fov": float(fov),
+    "fov_axis": "x",
+    "principal_point_offset_x": (left + right - width) / 2 / (right - left),
+    "principal_point_offset_y": (top + bottom - height) / 2 / (bottom - top),
+    "near_clip": 0.01,
+    "far_clip": 1000.0,
+    "to_world": mi.ScalarTransform4f().look_at(
+      _floats(camera.position), _floats(camera.target), [0, 0, 1]
+    ),
+    "film": {
+      "type": "hdrfilm",
+      "height": size[0],
+      "width": size[1],
+      "rfilter": {"type": "box"},
+      "pixel_format": "rgb",
+      "component_format": "float32",
+    },
+  }
+
+
+def picture(content, view, quality, seed, max_depth=4) -> np.ndarray:
+  """A picture, uint8 sRGB [H, W, 3].
+
+  Args:
+    content: name -> lamps and shapes, as Mitsuba takes them.
+    view: of `sensor`.
+    quality: a `Quality`.
+    seed: any non-negative integer below 2^32.
+    max_depth: how many segments a light path may have.
+  """
+  integrator = {"type": "volpath", "max_depth": max_depth, "rr_depth": 100, "hide_emitters": True}
+  world = {
+    "type": "scene",
+    "integrator": integrator,
+    "sensor": {
+      **view,
+      "sampler": {"type": "independent", "sample_count": quality.samples},
+    },
+    **content,
+  }
+  world = mi.load_dict(world, parallel=False, optimize=False)
+  light = np.array(mi.render(world, spp=quality.samples, seed=seed))[..., :3]
+  light = np.ascontiguousarray(np.clip(np.nan_to_num(light), 0, 2), np.float32)
+  light = oidn.denoise(light, hdr=True, input_scale=1.0, quality=quality.denoiser)
+  return to_srgb(light)
+
+
+def to_srgb(light) -> np.ndarray:
+  """Linear light -> uint8 sRGB (IEC 61966-2-1)."""
+  light = np.clip(np.asarray(light), 0, 1)
+  coded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+  return np.rint(coded * 255).astype(np.uint8)
+
+
+def first_hits(geometry, view) -> np.ndarray:
+  """Which face of a mesh is seen in the middle of each pixel, int [H, W]; -1 where there is none.
+
+  Args:
+    geometry: a `geometry.Mesh`.
+    view: of `sensor`.
+  """
+  world = {
+    "type": "scene",
+    "integrator": {"type": "aov", "aovs": "distance:depth,face:prim_index"},
+    "sensor": {**view, "sampler": {"type": "stratified", "sample_count": 1, "jitter": False}},
+    "shape": mesh("shape", geometry),
+  }
+  world = mi.load_dict(world, parallel=False, optimize=False)
+  layers = np.array(mi.render(world, spp=1))[..., -2:]
+  return np.where(layers[..., 0] > 0, layers[..., 1], -1).astype(np.int64)
