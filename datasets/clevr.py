@@ -91,7 +91,7 @@ def labels(layout, crop=_WHOLE, size=None) -> np.ndarray:
     size: (H, W) at which the crop is rendered; None for its own.
   """
   merged, owner = geometry.merge(_objects(layout))
-  faces = rendering.first_hits(merged, rendering.sensor(layout.camera, crop, size))
+  faces = rendering.first_hits(merged, [rendering.sensor(layout.camera, crop, size)])[0]
   return np.where(faces < 0, 0, owner[faces] + 1).astype(np.uint8)
 
 
@@ -100,7 +100,7 @@ def _count_pixels(layout):
 
 
 def picture(layout, quality, seed, crop=_WHOLE, size=None) -> np.ndarray:
-  """The image of a layout, uint8 [H, W, 3]; see `labels` and `rendering.picture`."""
+  """The image of a layout, uint8 [H, W, 3]; see `labels` and `rendering.pictures`."""
   solids, rgb = _objects(layout), clevr_layout.RGB[layout.codes["color"] - 1] / 255
   content = {
     "key": rendering.lamp(layout.lamps["key"], 0.5, 100 * np.array(_KEY)),
@@ -121,7 +121,7 @@ def picture(layout, quality, seed, crop=_WHOLE, size=None) -> np.ndarray:
     else:
       content[name] = rendering.mesh(name, None, bsdf)
   view = rendering.sensor(layout.camera, crop, size)
-  return rendering.picture(content, view, quality, seed)
+  return rendering.pictures(content, [view], quality, seed)[0]
 
 
 def generate_chunk(

@@ -69,6 +69,40 @@ def sun(direction, irradiance, half_angle=0.1, distance=200.0) -> dict:
   }
 
 
+def parallel_light(direction, irradiance) -> dict:
+  """Light of one direction with sharp shadows, unseen itself; arguments as of `sun`."""
+  return {
+    "type": "directional",
+    "direction": _floats(-np.asarray(direction)),
+    "irradiance": _rgb(irradiance),
+  }
+
+
+def textured(to_world, color, pattern) -> dict:
+  """A diffuse rectangle, -1 to 1 in x and y and facing z before it is placed.
+
+  Args:
+    to_world: a Mitsuba transform.
+    color: linear RGB [3].
+    pattern: brightness around 1, [h, w], laid over the rectangle.
+  """
+  texels = np.clip(np.asarray(pattern)[..., None] * color, 0, 1).astype(np.float32)
+  reflectance = {"type": "bitmap", "bitmap": mi.Bitmap(texels), "raw": True}
+  return {
+    "type": "rectangle",
+    "to_world": to_world,
+    "bsdf": {"type": "diffuse", "reflectance": reflectance},
+  }
+
+
+def facing(position, normal, half_size):
+  """The transform that puts an upright rectangle of half size [2] at `position`."""
+  target = np.add(position, normal)
+  up = [0, 0, 1] if abs(normal[2]) < 0.5 else [0, 1, 0]
+  to_world = mi.ScalarTransform4f().look_at(_floats(position), _floats(target), up)
+  return to_world @ mi.ScalarTransform4f().scale([*_floats(half_size), 1.0])
+
+
 def _rgb(value):
   return {"type": "rgb", "value": _floats(np.broadcast_to(value, 3))}
 
@@ -142,31 +176,39 @@ def sensor(camera, crop=None, size=None) -> dict:
   }
 
 
-def picture(content, view, quality, seed, max_depth=4) -> np.ndarray:
-  """A picture, uint8 sRGB [H, W, 3].
+def pictures(content, views, quality, seed, max_depth=4, sky=None) -> np.ndarray:
+  """Pictures of one scene, uint8 sRGB [T, H, W, 3].
 
   Args:
     content: name -> lamps and shapes, as Mitsuba takes them.
-    view: of `sensor`.
+    views: T times of `sensor`, of one size.
     quality: a `Quality`.
-    seed: any non-negative integer below 2^32.
+    seed: any non-negative integer below 2^31.
     max_depth: how many segments a light path may have.
+    sky: linear RGB [3] of a sky that shines from everywhere; None: no light but the lamps'.
   """
-  integrator = {"type": "volpath", "max_depth": max_depth, "rr_depth": 100, "hide_emitters": True}
-  world = {
-    "type": "scene",
-    "integrator": integrator,
-    "sensor": {
-      **view,
-      "sampler": {"type": "independent", "sample_count": quality.samples},
-    },
-    **content,
+  if sky is not None:
+    content = {**content, "sky": {"type": "constant", "radiance": _rgb(sky)}}
+  integrator = {
+    "type": "volpath",
+    "max_depth": max_depth,
+    "rr_depth": 100,
+    "hide_emitters": sky is None,
   }
-  world = mi.load_dict(world, parallel=False, optimize=False)
-  light = np.array(mi.render(world, spp=quality.samples, seed=seed))[..., :3]
-  light = np.ascontiguousarray(np.clip(np.nan_to_num(light), 0, 2), np.float32)
-  light = oidn.denoise(light, hdr=True, input_scale=1.0, quality=quality.denoiser)
-  return to_srgb(light)
+  sampler = {"type": "independent", "sample_count": quality.samples}
+  world = _load({"integrator": integrator, **content}, views, sampler)
+  result = []
+  for t, view in enumerate(world.sensors()):
+    light = np.array(mi.render(world, sensor=view, spp=quality.samples, seed=seed + t))[..., :3]
+    light = np.ascontiguousarray(np.clip(np.nan_to_num(light), 0, 2), np.float32)
+    light = oidn.denoise(light, hdr=True, input_scale=1.0, quality=quality.denoiser)
+    result.append(to_srgb(light))
+  return np.stack(result)
+
+
+def _load(content, views, sampler):
+  sensors = {f"view{t:03}": {**view, "sampler": sampler} for t, view in enumerate(views)}
+  return mi.load_dict({"type": "scene", **sensors, **content}, parallel=False, optimize=False)
 
 
 def to_srgb(light) -> np.ndarray:
@@ -176,19 +218,15 @@ def to_srgb(light) -> np.ndarray:
   return np.rint(coded * 255).astype(np.uint8)
 
 
-def first_hits(geometry, view) -> np.ndarray:
-  """Which face of a mesh is seen in the middle of each pixel, int [H, W]; -1 where there is none.
+def first_hits(geometry, views) -> np.ndarray:
+  """Which face of a mesh is seen in the middle of each pixel, int [T, H, W]; -1 where none is.
 
   Args:
     geometry: a `geometry.Mesh`.
-    view: of `sensor`.
+    views: T times of `sensor`, of one size.
   """
-  world = {
-    "type": "scene",
-    "integrator": {"type": "aov", "aovs": "distance:depth,face:prim_index"},
-    "sensor": {**view, "sampler": {"type": "stratified", "sample_count": 1, "jitter": False}},
-    "shape": mesh("shape", geometry),
-  }
-  world = mi.load_dict(world, parallel=False, optimize=False)
-  layers = np.array(mi.render(world, spp=1))[..., -2:]
-  return np.where(layers[..., 0] > 0, layers[..., 1], -1).astype(np.int64)
+  integrator = {"type": "aov", "aovs": "distance:depth,face:prim_index"}
+  sampler = {"type": "stratified", "sample_count": 1, "jitter": False}
+  world = _load({"integrator": integrator, "shape": mesh("shape", geometry)}, views, sampler)
+  layers = np.stack([np.array(mi.render(world, sensor=view, spp=1)) for view in world.sensors()])
+  return np.where(layers[..., -2] > 0, layers[..., -1], -1).astype(np.int64)
