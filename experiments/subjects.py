@@ -19,13 +19,15 @@ import math
 import pathlib
 from typing import NamedTuple
 
+import numpy as np
+
 import datasets
 from datasets import pipeline
 from experiments import evaluate, runs
 from experiments.experiment import Refusal, run_directory
 from experiments.progress import Progress
 from experiments.tables import Table
-from iodine import Iodine, evaluation
+from iodine import Iodine, evaluation, latents, plotting
 from iodine.training import write_json
 
 
@@ -234,6 +236,45 @@ def score(subject, config, num_iterations=None, num_slots=None, **data):
   return evaluator(scenes(subject, config, **data))
 
 
+def collect(subject, config, split=None, num_images=None):
+  """Latents of held-out scenes: iodine.latents.Latents."""
+  return latents.collect(
+    subject.model,
+    scenes(subject, config, split, num_images),
+    config["num_iterations"],
+    config["num_slots"],
+    subject.spec.num_background,
+    config["seed"],
+  )
+
+
+def factor_kinds(subject, collected, names=None):
+  """Kinds of the factors to look at, all by default: dict name -> datasets.Factor.
+
+  Raises:
+    Refusal: the data has no true masks, no factors, or not those that are named.
+  """
+  known = {k: v for k, v in subject.spec.factors.items() if k in collected.factors}
+  if collected.slots is None:
+    raise Refusal(f"{subject.data['name']} has no true masks, by which objects find their slots")
+  if not known:
+    raise Refusal(f"{subject.data['name']} has no factors to predict")
+  for name in names or ():
+    if name not in known:
+      raise Refusal(f"{subject.data['name']} has no factor {name!r}; there are: {', '.join(known)}")
+  return {name: known[name] for name in names or known if len(known[name].shape) < 2}
+
+
+PANELS = {"ari_fg": "ARI-FG", "mse": "MSE", "kl": "KL (nats)"}  # of the paper's curves
+
+
+def pooled(curves, label, scores):
+  """Adds scores [N, X] to the curve of a label; runs with the same label are pooled by image."""
+  own = curves.setdefault(label, {})
+  for metric, values in scores.items():
+    own[metric] = np.concatenate([own[metric], values]) if metric in own else values
+
+
 class Results:
   """Collects what an experiment writes into its run's folder."""
 
@@ -256,18 +297,54 @@ class Results:
   def table(self, name, columns, rows, latex=False):
     """Prints a table and saves it as CSV, text, and if wanted LaTeX; returns the Table."""
     table = Table(columns, rows)
-    forms = {"csv": table.csv(), "txt": table.text() + "\n"}
-    if latex:
-      forms["tex"] = table.latex()
-    for suffix, text in forms.items():
-      path = self.folder / f"{name}.{suffix}"
-      path.write_text(text, encoding="utf-8")
-      if suffix != "txt":
-        self.files.append(str(path))
+    self._write(name, table, ("csv", "txt", "tex") if latex else ("csv", "txt"))
     print(table.text())
     return table
+
+  def curves(self, name, curves, xlabel, x, mark=None):
+    """Medians and quartiles over images: a figure, and every number of it as CSV.
+
+    Args:
+      name: of the files.
+      curves: dict from a label to a dict from a metric to [N, X]; NaN is left out.
+      xlabel: what x is.
+      x: [X], whole numbers.
+      mark: see plotting.quantile_curves.
+    """
+    rows = []
+    for label, scores in curves.items():
+      for metric, values in scores.items():
+        for at, column in zip(x, np.asarray(values).T, strict=True):
+          column = column[np.isfinite(column)]
+          numbers = [*np.quantile(column, (0.25, 0.5, 0.75)), column.mean()] if len(column) else []
+          numbers = [float(v) for v in numbers] or [None] * 4
+          rows.append([label, metric, at, *numbers, len(column)])
+    columns = [
+      "label",
+      "metric",
+      xlabel.lower(),
+      "lower quartile",
+      "median",
+      "upper quartile",
+      "mean",
+    ]
+    self._write(name, Table([*columns, "images"], rows), ("csv",))
+    panels = {
+      title: {label: scores[metric] for label, scores in curves.items()}
+      for metric, title in PANELS.items()
+    }
+    options = {"xlabel": xlabel, "mark": mark, "integer_x": True}
+    self.figure(name, plotting.quantile_curves(panels, list(x), **options))
 
   def done(self):
     """Prints where everything lies; returns the folder."""
     print("\n".join(["written:", *self.files]), flush=True)
     return str(self.folder)
+
+  def _write(self, name, table, suffixes):
+    forms = {"csv": table.csv, "txt": lambda: table.text() + "\n", "tex": table.latex}
+    for suffix in suffixes:
+      path = self.folder / f"{name}.{suffix}"
+      path.write_text(forms[suffix](), encoding="utf-8")
+      if suffix != "txt":
+        self.files.append(str(path))

@@ -273,7 +273,7 @@ def curves_per_iteration(ari, mse, kl, *, trained_iterations=None, width=WIDTH):
   return quantile_curves(panels, xlabel="Iteration", mark=trained_iterations, width=width)
 
 
-def quantile_curves(panels, x=None, *, xlabel, mark=None, width=WIDTH):
+def quantile_curves(panels, x=None, *, xlabel, mark=None, integer_x=None, width=WIDTH):
   """Median and quartiles over images against anything, e.g. the number of slots (paper, Fig. 9).
 
   Args:
@@ -281,6 +281,7 @@ def quantile_curves(panels, x=None, *, xlabel, mark=None, width=WIDTH):
     x: [X], 1 to X by default.
     xlabel: name of the x axis.
     mark: x of a dotted vertical line, or a dict from label to x.
+    integer_x: whether only whole numbers are marked on the x axis; by default if `x` is None.
     width: of the figure, inches.
 
   Returns:
@@ -302,7 +303,8 @@ def quantile_curves(panels, x=None, *, xlabel, mark=None, width=WIDTH):
       line_color = color if isinstance(mark, Mapping) else "0.5"
       axis.axvline(at, color=line_color, linestyle=":", linewidth=0.8, zorder=0)
 
-  return _line_panels(panels, xlabel, draw, width, integer_x=x is None)
+  integer_x = x is None if integer_x is None else integer_x
+  return _line_panels(panels, xlabel, draw, width, integer_x)
 
 
 def learning_curves(steps, curves, *, xlabel="Step", width=WIDTH):
