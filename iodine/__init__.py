@@ -1,5 +1,6 @@
 """IODINE (Greff et al. 2019) in TensorFlow 2: the model, its training, evaluation and figures."""
 
+import importlib
 import os
 
 # Off by default on processors without VNNI, where it makes the convolutions several times faster.
@@ -9,4 +10,12 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 from iodine.config import ModelConfig
 from iodine.model import Iodine, IodineOutput
 
-__all__ = ["Iodine", "IodineOutput", "ModelConfig"]
+__version__ = "0.1.0"  # pyproject.toml's
+
+__all__ = ["Iodine", "IodineOutput", "ModelConfig", "load"]
+
+
+def __getattr__(name):
+  if name == "load":  # not before it is asked for: it draws in matplotlib
+    return importlib.import_module("iodine.serving").load
+  raise AttributeError(f"module iodine has no attribute {name!r}")
