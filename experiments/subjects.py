@@ -301,6 +301,10 @@ class Results:
     print(table.text())
     return table
 
+  def csv(self, name, columns, rows):
+    """Saves a table that is too long to print."""
+    self._write(name, Table(columns, rows), ("csv",))
+
   def curves(self, name, curves, xlabel, x, mark=None):
     """Medians and quartiles over images: a figure, and every number of it as CSV.
 

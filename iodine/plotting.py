@@ -699,7 +699,8 @@ def _confusion(axis, true, predicted, labels):
   names = [labels[code] if labels else str(code) for code in codes]
   size = min(6.0, 75 / len(codes))
   turn = 0 if max(map(len, names)) < 4 else 30
-  axis.set_xticks(range(len(codes)), names, rotation=turn, fontsize=size)
+  every = 1 if len(codes) <= 12 else 2  # below one another they fit, side by side they do not
+  axis.set_xticks(range(0, len(codes), every), names[::every], rotation=turn, fontsize=size)
   axis.set_yticks(range(len(codes)), names, fontsize=size)
   axis.tick_params(length=0)
 
