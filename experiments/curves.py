@@ -1,0 +1,55 @@
+"""Curves that runs recorded, as Sacred's metrics.json has them."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from experiments.experiment import load_config
+
+
+def read(folder):
+  """What a run recorded, with the runs it was resumed from.
+
+  Args:
+    folder: the run's.
+
+  Returns:
+    dict from a name as "train.loss" to (steps int [S], values float [S]); empty without a record.
+  """
+  folder = pathlib.Path(folder)
+  path = folder / "metrics.json"
+  curves = {}
+  if path.is_file():
+    for name, record in json.loads(path.read_text()).items():
+      values = [float("nan") if v is None else v for v in record["values"]]
+      curves[name] = np.array(record["steps"]), np.array(values, float)
+  origin = load_config(folder).get("resume_from")
+  if origin and (pathlib.Path(origin) / "config.json").is_file():
+    start = min((steps[0] for steps, _ in curves.values()), default=np.inf)
+    for name, (steps, values) in read(origin).items():
+      earlier = steps < start
+      own = curves.get(name, (steps[:0], values[:0]))
+      curves[name] = tuple(
+        np.concatenate([old[earlier], new]) for old, new in zip((steps, values), own, strict=True)
+      )
+  return curves
+
+
+def aligned(records, name):
+  """One curve of several runs at the steps that all of them recorded.
+
+  Args:
+    records: what `read` gave for each run.
+    name: of the curve.
+
+  Returns:
+    (steps [S], values [R, S]), or None where no run has it.
+  """
+  records = [
+    dict(zip(*map(list, record[name]), strict=True)) for record in records if name in record
+  ]
+  if not records:
+    return None
+  steps = sorted(set.intersection(*(set(record) for record in records)))
+  return np.array(steps), np.array([[record[step] for step in steps] for record in records])

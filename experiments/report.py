@@ -1,0 +1,261 @@
+"""One HTML page about a run: python -m experiments.report with run=runs/3
+
+Scores on held-out images, curves, figures, the results of other experiments on the run, and its
+configuration, in a single file that any browser opens offline.
+"""
+
+import base64
+import csv
+import html
+import json
+import pathlib
+
+from experiments import curves
+from experiments.decompositions import decompose, pick
+from experiments.experiment import main, make_experiment, run_commandline
+from experiments.iterations import draw, num_decodes
+from experiments.segmentation import PAPER, SCORES
+from experiments.subjects import Results, open_run, score, settings, storage
+from iodine import evaluation, plotting
+
+CONFIG = settings(
+  num_pictures=8,  # scenes that are shown
+  image=0,  # position in the split of the scene whose refinement is shown
+  shown=None,  # its iterations; as many as in training by default
+  test_iterations=10,  # of the curves by iteration
+)
+ex = make_experiment("report", CONFIG)
+
+# Experiments whose latest results are taken in, with their headings.
+SECTIONS = {
+  "segmentation": "Segmentation (Table 1)",
+  "iterations": "Iterations (Figs. 7, 8)",
+  "slots": "Number of slots (Fig. 9)",
+  "generalization": "Generalization (Figs. 7, 19)",
+  "factors": "Factors (Fig. 5)",
+  "traversals": "Traversals (Figs. 6, 30-32)",
+  "projections": "Projections (Figs. 24-29)",
+  "multistability": "Multistability (Fig. 10)",
+}
+MAX_ROWS = 40  # of a table in the page
+CURVES = {
+  "Training": {
+    "Loss (nats)": "train.loss",
+    "MSE": "train.mse",
+    "KL (nats)": "train.kl",
+    "ARI-FG": "train.ari_fg",
+  },
+  "Validation": {
+    "ARI-FG": "validation.ari_fg",
+    "MSE": "validation.mse",
+    "KL (nats)": "validation.kl",
+  },
+}
+
+
+@main(ex)
+def report(_run, _config):
+  """Scores, draws and writes report.html; returns its folder."""
+  subject, results = open_run(_config), Results(_run)
+  page = Page(f"{subject.dataset}: run {pathlib.Path(subject.folder).name}")
+  page.facts(_facts(subject))
+  page.heading("Scores")
+  scores = score(subject, _config, num_iterations=_config["test_iterations"])
+  at = _config["num_iterations"] or subject.model.config.num_iterations
+  at = min(at + int(subject.model.config.final_decode), scores["mse"].shape[1])
+  summary = evaluation.summarize({name: values[:, :at] for name, values in scores.items()})
+  paper = PAPER.get(subject.config.get("preset"))
+  page.table(["", *SCORES.values()], [["this run", *(summary[k] for k in SCORES)]] + (
+    [["paper, at full size", f"{paper.mean} ± {paper.std}", *[""] * (len(SCORES) - 1)]]
+    if paper else []
+  ))  # fmt: skip
+  page.text(
+    f"Means over {summary['num_images']} images of the {_config['split']} split, "
+    f"{summary['num_foreground']} of them with foreground, after {at} iterations. MSE in units of "
+    "[0, 1], KL in nats, summed over slots."
+  )
+  results.json("scores", summary)
+  page.heading("Decompositions")
+  shown = decompose(
+    subject, _config, pick(subject, {**_config, "num_images": _config["num_pictures"]})
+  )
+  background = {"num_background": subject.spec.num_background}
+  results.figure("decompositions", plotting.decomposition(**shown, **background))
+  page.picture(results.files[-1], "Each slot is framed in the colour of its mask.")
+  page.heading("Refinement")
+  draw(results, subject, _config)
+  page.picture(results.files[-2], "One scene from iteration to iteration.")
+  results.curves(
+    "iterations",
+    {f"T = {subject.model.config.num_iterations}": scores},
+    "Iteration",
+    range(1, scores["mse"].shape[1] + 1),
+    num_decodes(subject),
+  )
+  page.picture(results.files[-1], "Median and quartiles over images; dotted: T in training.")
+  _draw_curves(page, results, subject.folder)
+  for name, title in SECTIONS.items():
+    _take_in(page, pathlib.Path(subject.folder) / name, title)
+  page.heading("Configuration")
+  page.table(["key", "value"], sorted(_flat(subject.config)), folded="every key of the run")
+  path = results.folder / "report.html"
+  path.write_text(page.html(), encoding="utf-8")
+  results.files.append(str(path))
+  return results.done()
+
+
+class Page:
+  """Builds a self-contained HTML page."""
+
+  def __init__(self, title):
+    self._title = title
+    self._parts = []
+
+  def heading(self, text):
+    self._parts.append(f"<h2>{html.escape(text)}</h2>")
+
+  def text(self, text):
+    self._parts.append(f"<p>{html.escape(text)}</p>")
+
+  def facts(self, facts):
+    """A list of name and value."""
+    items = "".join(
+      f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd></div>"
+      for k, v in facts.items()
+    )
+    self._parts.append(f"<dl>{items}</dl>")
+
+  def table(self, columns, rows, folded=None):
+    """A table; `folded` is the line behind which it hides."""
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
+    body = "".join(
+      "<tr>" + "".join(f"<td>{html.escape(_cell(cell))}</td>" for cell in row) + "</tr>"
+      for row in rows
+    )
+    table = (
+      f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+    if folded:
+      table = f"<details><summary>{html.escape(folded)}</summary>{table}</details>"
+    self._parts.append(table)
+
+  def picture(self, path, caption):
+    """A PNG or GIF, inlined."""
+    path = pathlib.Path(path)
+    data = base64.b64encode(path.read_bytes()).decode()
+    caption = html.escape(caption)
+    self._parts.append(
+      f'<figure><img alt="{caption}" src="data:image/{path.suffix[1:]};base64,{data}">'
+      f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+  def html(self):
+    title = html.escape(self._title)
+    return (
+      '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+      '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+      '<link rel="icon" href="data:,">\n'
+      f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+      + "\n".join(self._parts)
+      + "\n</body>\n</html>\n"
+    )
+
+
+STYLE = """
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif;
+  color: #222; background: #fff; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
+h3 { font-size: 1rem; }
+dl { display: flex; flex-wrap: wrap; gap: .6rem 2rem; } dt { color: #666; font-size: .85em; }
+dd { margin: 0; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+figcaption { color: #666; font-size: .85em; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .15rem .9rem .15rem 0; border-bottom: 1px solid #e5e5e5;
+  overflow-wrap: anywhere; }
+th { font-weight: 600; border-color: #999; white-space: nowrap; } summary { cursor: pointer; }
+"""
+
+
+def _facts(subject):
+  height, width, channels = subject.model.config.image_size
+  parameters = sum(v.shape.num_elements() for v in subject.model.trainable_variables)
+  facts = {
+    "data": subject.dataset,
+    "images": f"{height} x {width} x {channels}",
+    "K, T, Z": f"{subject.model.config.num_slots}, {subject.model.config.num_iterations}, "
+    f"{subject.model.config.latent_size}",
+    "parameters": f"{parameters:,}",
+    "step": f"{subject.step:,}",
+    "seed": subject.config.get("seed"),
+  }
+  record = pathlib.Path(subject.folder) / "run.json"
+  if record.is_file():
+    record = json.loads(record.read_text())
+    facts["status"] = record.get("status", "").lower()
+    facts["started"] = (record.get("start_time") or "")[:16].replace("T", " ")
+    facts["stopped"] = (record.get("stop_time") or "")[:16].replace("T", " ")
+  return facts
+
+
+def _draw_curves(page, results, folder):
+  record = curves.read(folder)
+  found = False
+  for title, panels in CURVES.items():
+    panels = {axis: record[name] for axis, name in panels.items() if name in record}
+    if not panels:
+      continue
+    if not found:
+      page.heading("Curves")
+      found = True
+    steps = next(iter(panels.values()))[0]
+    drawn = {axis: values for axis, (own, values) in panels.items() if len(own) == len(steps)}
+    results.figure(title.lower(), plotting.learning_curves(steps, drawn))
+    page.picture(results.files[-1], f"{title}.")
+
+
+def _take_in(page, folder, title):
+  """The latest results of an experiment on the run, if it was done."""
+  done = [path for path in folder.glob("[0-9]*") if _completed(path)]
+  if not done:
+    return
+  latest = max(done, key=lambda path: int(path.name))
+  page.heading(title)
+  for path in sorted([*latest.glob("*.csv"), *latest.glob("*.png"), *latest.glob("*.gif")]):
+    if path.suffix != ".csv":
+      page.picture(path, path.stem.replace("_", " "))
+      continue
+    with path.open(encoding="utf-8", newline="") as file:
+      columns, *rows = csv.reader(file)
+    if len(rows) <= MAX_ROWS:
+      page.table(columns, [[_number(cell) for cell in row] for row in rows])
+
+
+def _completed(folder):
+  try:
+    return json.loads((folder / "run.json").read_text())["status"] == "COMPLETED"
+  except (OSError, ValueError, KeyError):
+    return False
+
+
+def _number(text):
+  try:
+    return float(text) if "." in text else text
+  except ValueError:
+    return text
+
+
+def _cell(value):
+  return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _flat(config, prefix=""):
+  for key, value in config.items():
+    if isinstance(value, dict):
+      yield from _flat(value, f"{prefix}{key}.")
+    else:
+      yield f"{prefix}{key}", json.dumps(value)
+
+
+if __name__ == "__main__":
+  run_commandline(ex, storage=storage("report"))
