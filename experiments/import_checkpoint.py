@@ -2,8 +2,9 @@
 
   python -m experiments.import_checkpoint --checkpoint PATH --config tetrominoes --out DIR
 
-Afterwards DIR stands for a run: `python -m experiments.evaluate with run=DIR`. Every variable of
-the checkpoint but the optimizer's, the step and the factor regressor's is accounted for.
+Afterwards DIR stands for a run: `python -m experiments.evaluate with run=DIR`; DIR/saved_model is
+its SavedModel (docs/serving.md). Every variable of the checkpoint but the optimizer's, the step and
+the factor regressor's is accounted for.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import sys
 
 import tensorflow as tf
 
-from experiments import configs, runs
+from experiments import configs, export, runs
 from iodine import Iodine, released
 from iodine.training import CheckpointError, Checkpoints, write_json
 
@@ -25,7 +26,7 @@ def released_config(preset):
 
 
 def import_checkpoint(checkpoint, preset, out):
-  """Writes DIR/config.json and DIR/checkpoints from an original checkpoint.
+  """Writes config.json, checkpoints/ and saved_model/ from an original checkpoint.
 
   Args:
     checkpoint: its prefix (model.ckpt-1000) or the folder it lies in.
@@ -62,6 +63,8 @@ def import_checkpoint(checkpoint, preset, out):
   path = Checkpoints(out / runs.CHECKPOINTS, state, model.config).save()
   write_json(out / "config.json", {**config, "seed": 0, "imported_from": str(checkpoint)})
   print(f"{len(model.trainable_variables)} variables of step {step}: {path}")
+  export.export_model(model, config, step, out / runs.SAVED_MODEL)
+  print(f"SavedModel: {out / runs.SAVED_MODEL}")
   return model, step
 
 

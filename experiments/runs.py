@@ -6,10 +6,11 @@ import tensorflow as tf
 
 import datasets
 from experiments.experiment import Refusal, load_config
-from iodine import Iodine, ModelConfig
+from iodine import Iodine, ModelConfig, serving
 from iodine.training import CheckpointError, restore
 
 CHECKPOINTS = "checkpoints"
+SAVED_MODEL = "saved_model"
 
 
 def dataset_spec(data):
@@ -62,7 +63,7 @@ def load_run(folder, which="best"):
   """Restores a run's model.
 
   Args:
-    folder: the run's, as runs/3.
+    folder: the run's, as runs/3; or a bundle's (`experiments.export`), which has a SavedModel only.
     which: "best" or "last" checkpoint.
 
   Returns:
@@ -76,6 +77,9 @@ def load_run(folder, which="best"):
   config = load_config(folder)
   if "num_slots" not in config:
     raise Refusal(f"{folder} is no training run")
+  if is_bundle(folder):
+    loaded = serving.load(folder)
+    return config, loaded.restore(), loaded.metadata["step"]
   model = Iodine(model_config(config))
   model.create_variables()
   step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -87,3 +91,9 @@ def load_run(folder, which="best"):
   for path in damaged:
     print(f"{path} is damaged; took the one before")
   return config, model, int(step.numpy())
+
+
+def is_bundle(folder):
+  """Whether a folder has a SavedModel in place of checkpoints."""
+  folder = pathlib.Path(folder)
+  return not (folder / CHECKPOINTS).is_dir() and (folder / SAVED_MODEL).is_dir()

@@ -341,18 +341,24 @@ def load(path):
   """Loads a SavedModel that `export` wrote.
 
   Args:
-    path: its folder.
+    path: its folder, or one that holds it as `saved_model` (a run, a model that is shipped).
 
   Returns:
     Model.
 
   Raises:
-    ValueError: there is none, or it is none of ours.
+    ValueError: there is none, it is damaged, or it is none of ours.
   """
   path = pathlib.Path(path)
+  if not (path / "saved_model.pb").is_file() and (path / "saved_model").is_dir():
+    path = path / "saved_model"
   if not (path / "saved_model.pb").is_file():
     raise ValueError(f"there is no SavedModel in {path}: {path / 'saved_model.pb'} does not exist")
-  loaded = tf.saved_model.load(str(path))
+  try:
+    loaded = tf.saved_model.load(str(path))
+  except (OSError, tf.errors.OpError) as error:
+    reason = str(error).splitlines()[0]
+    raise ValueError(f"{path} is no SavedModel that can be read: {reason}") from error
   try:
     metadata = json.loads(loaded.metadata()["json"].numpy())
   except (AttributeError, KeyError, TypeError, ValueError):

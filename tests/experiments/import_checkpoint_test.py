@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import iodine
 from experiments import import_checkpoint, runs
 
 
@@ -37,6 +38,14 @@ def test_the_imported_run_computes_what_the_original_computed(imported, referenc
       error = np.abs(actual - expected).max() / np.abs(expected).max()
       assert error < 2e-4, (t, name, error)
     params, state = model.refine(images, params, decode, state)
+
+
+def test_the_saved_model_is_the_run(imported):
+  _, model, step = runs.load_run(imported)
+  saved = iodine.load(imported)
+  assert saved.metadata["step"] == step
+  for ours, theirs in zip(saved.restore().variables, model.variables, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_another_preset_is_refused_with_the_difference(reference, tmp_path, capsys):

@@ -1,0 +1,132 @@
+"""From a run to a SavedModel, a bundle, and pictures on the command line."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import datasets
+import iodine
+from experiments import evaluate, export, infer, runs
+from experiments.experiment import Refusal
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def bundle(trained_run, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("models") / "tiny"
+  export.bundle_run(trained_run, folder, which="last")
+  return folder
+
+
+@pytest.fixture(scope="module")
+def metadata(bundle):
+  return iodine.load(bundle).metadata
+
+
+def test_a_bundle_is_the_run_without_its_checkpoints(bundle, trained_run):
+  files = {str(p.relative_to(bundle)) for p in bundle.rglob("*.*")}
+  assert {"config.json", "metrics.json", "saved_model/saved_model.pb"} <= files
+  assert str(trained_run.parent) not in "".join(p.read_text() for p in bundle.rglob("*.json"))
+  assert json.loads((bundle / "config.json").read_text())["data"]["dir"]
+  _, model, step = runs.load_run(trained_run, "last")
+  _, ours, our_step = runs.load_run(bundle)
+  assert step == our_step == 6
+  for a, b in zip(ours.variables, model.variables, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_bundle_is_evaluated_like_a_run(bundle, trained_run, tiny_data, tmp_path):
+  ours = evaluate.evaluate_run(bundle, tmp_path, data={"dir": str(tiny_data)}, num_images=4)
+  theirs = evaluate.evaluate_run(trained_run, tmp_path, "last", num_images=4)
+  assert ours["summary"] == theirs["summary"]
+
+
+def test_the_metadata_tells_where_the_model_comes_from(metadata, trained_run):
+  assert metadata["data_set"] == "tetrominoes"
+  assert metadata["image_size"] == [14, 14, 3]
+  assert metadata["size"] == [14, 14]
+  assert metadata["stored_size"] == [35, 35]
+  assert metadata["step"] == 6
+  report = {"step": 6, "ari_fg": 0.25, "mse": float("nan"), "num_images": 9}
+  described = export.metadata(runs.load_config(trained_run), 6, report)
+  assert described["ari_fg"] == 0.25
+  assert described["mse"] is None
+  assert "ARI-FG 0.250" in export.sentence({**metadata, **described})
+
+
+def test_clevr_is_cropped(tmp_path):
+  """The picture of a stored image is what the pipeline makes of the record."""
+  config = {"name": "clevr", "image_size": None, "grayscale": False}
+  config = {"data": {**config, "min_objects": 3, "max_objects": 6}}
+  described = {**export.metadata(config, 0), "image_size": [128, 128, 3]}
+  assert described["crop"] == [29, 221, 64, 256]
+  spec = datasets.get_spec("clevr")
+  stored = np.random.default_rng(0).integers(256, size=spec.image_size, dtype=np.uint8)
+  Image.fromarray(stored).save(tmp_path / "stored.png")
+  picture = infer.read(tmp_path / "stored.png", described)
+  cropped = tf.constant(stored[29:221, 64:256] / np.float32(255))
+  np.testing.assert_allclose(picture, tf.image.resize(cropped, [128, 128]), atol=1e-5)
+
+
+def test_other_sizes_are_refused_or_resized(metadata, tmp_path):
+  pixels = np.zeros([30, 60, 3], np.uint8)
+  pixels[:, 15:45, 0] = 255  # the central square is red
+  Image.fromarray(pixels).save(tmp_path / "wide.png")
+  with pytest.raises(Refusal, match=r"wide.png is 30 x 60 pixels.*takes 14 x 14 or, as stored, 35"):
+    infer.read(tmp_path / "wide.png", metadata)
+  resized = infer.read(tmp_path / "wide.png", metadata, resize=True)
+  assert resized.shape == (14, 14, 3)
+  np.testing.assert_array_equal(resized, np.broadcast_to([1, 0, 0], [14, 14, 3]))
+
+
+def test_pictures_that_cannot_be_read(metadata, tmp_path):
+  (tmp_path / "a.png").write_bytes(b"no picture")
+  with pytest.raises(Refusal, match=r"a\.png cannot be read as a picture"):
+    infer.read(tmp_path / "a.png", metadata)
+  Image.fromarray(np.zeros([14, 14], np.uint16)).save(tmp_path / "deep.png")
+  with pytest.raises(Refusal, match=r"deep\.png has more than 8 bits"):
+    infer.read(tmp_path / "deep.png", metadata)
+  with pytest.raises(Refusal, match=r"there is no picture .*\*\.jpg"):
+    infer.find(str(tmp_path / "*.jpg"))
+  assert infer.distinct(["a", "b", "a"]) == ["a", "b", "a_2"]
+
+
+def test_the_command_lines(bundle, tmp_path):
+  pictures = np.random.default_rng(0).integers(256, size=[3, 14, 14, 3], dtype=np.uint8)
+  for i, picture in enumerate(pictures):
+    Image.fromarray(picture).save(tmp_path / f"{i}.png")
+  words = [f"model={bundle}", f"images={tmp_path}/*.png", f"out={tmp_path / 'out'}", "num_slots=5"]
+  command = [sys.executable, "-m", "experiments.infer", "with", *words, "noise_seed=2"]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
+  assert done.returncode == 0, done.stderr
+  out = tmp_path / "out" / "1"
+  assert str(out / "overview.png") in done.stdout
+  found = iodine.load(bundle).infer(pictures, num_slots=5, seed=2)
+  latents = np.load(out / "latents.npz")
+  assert list(latents["names"]) == ["0", "1", "2"]
+  np.testing.assert_allclose(latents["posterior_mean"], found.posterior_mean, atol=1e-6)
+  for i in range(3):
+    with Image.open(out / str(i) / "mask.png") as mask:
+      assert mask.mode == "P"
+      np.testing.assert_array_equal(np.asarray(mask), found.segmentation[i])
+    slots = [np.asarray(Image.open(out / str(i) / f"slot_{k + 1}.png")) for k in range(5)]
+    opacity = np.stack(slots)[..., 3:] / 255
+    np.testing.assert_allclose(opacity, found.masks[i], atol=1 / 255)
+  assert (out / "overview.png").stat().st_size > 10_000
+
+
+def test_what_cannot_be_exported(trained_run, tmp_path):
+  with pytest.raises(Refusal, match="there is no run in"):
+    export.export_run(tmp_path / "3")
+  (tmp_path / "thesis.tex").write_text("all my work")
+  with pytest.raises(Refusal, match="exists and is no SavedModel"):
+    export.export_run(trained_run, tmp_path)
+  assert (tmp_path / "thesis.tex").exists()
