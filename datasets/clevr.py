@@ -9,6 +9,7 @@ training crop (rows 29:221, columns 64:256) rendered directly, which is much fas
 images are wanted; the scenes are the same ones.
 """
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -157,12 +158,16 @@ def generate_chunk(
     raise ValueError(f'no quality "{quality}": {scene.nearest(quality, rendering.QUALITIES)}')
   conditions = [clevr_layout.parse_combination(text) for text in (without, having)]
   clevr_layout.check_combinations(*conditions)
+  # A pixel that covers more of the scene needs more samples to look as clean.
+  effort = rendering.QUALITIES[quality]
+  coarseness = max(1.0, (crop[3] - crop[2]) / size[1])
+  effort = dataclasses.replace(effort, samples=round(effort.samples * coarseness))
   records = []
   for i in range(CHUNK_SIZE):
     rng = np.random.default_rng((seed, chunk, i))
     num = int(rng.integers(min_objects, max_objects + 1))
     layout = clevr_layout.sample_layout(rng, num, _count_pixels, *conditions)
-    image = picture(layout, rendering.QUALITIES[quality], int(rng.integers(2**31)), crop, size)
+    image = picture(layout, effort, int(rng.integers(2**31)), crop, size)
     records.append(_record(layout, image, labels(layout, crop, size)))
   return {name: np.stack([record[name] for record in records]) for name in records[0]}
 

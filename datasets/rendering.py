@@ -6,30 +6,67 @@ needs nothing but the wheel; its LLVM variant is a little faster but gives other
 """
 
 import dataclasses
+import functools
+import importlib.util
 
-import drjit as dr
-import mitsuba as mi
-import mitsuba_oidn as oidn
 import numpy as np
 
-mi.set_variant("scalar_rgb")
-mi.set_log_level(mi.LogLevel.Error)
-dr.set_thread_count(1)  # one process a core, see datasets.generate
+for _name in ("mitsuba", "mitsuba_oidn"):
+  if importlib.util.find_spec(_name) is None:
+    raise ModuleNotFoundError(f'no module named "{_name}"', name=_name)
+
+
+@functools.cache
+def _mitsuba():
+  """Mitsuba and the denoiser, loaded only where something is rendered.
+
+  A process that has loaded TensorFlow before is aborted by Mitsuba's libraries when it ends. So the
+  parent of rendering processes must not load them.
+  """
+  import drjit
+  import mitsuba
+  import mitsuba_oidn
+
+  mitsuba.set_variant("scalar_rgb")
+  mitsuba.set_log_level(mitsuba.LogLevel.Error)
+  drjit.set_thread_count(1)  # one process a core, see datasets.generate
+  return mitsuba, mitsuba_oidn
+
+
+def set_num_threads(number):
+  """How many threads render in this process; the pictures are the same."""
+  _mitsuba()
+  importlib.import_module("drjit").set_thread_count(number)
 
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-  """Samples a pixel, and how thoroughly the noise that is left is removed."""
+  """Samples a pixel, and how thoroughly the noise that is left is removed.
+
+  Attributes:
+    samples: of each pixel.
+    denoiser: name of a quality of Open Image Denoise.
+  """
 
   samples: int
-  denoiser: oidn.Quality
+  denoiser: str
 
 
 QUALITIES = {
-  "quick": Quality(8, oidn.Quality.Fast),
-  "good": Quality(16, oidn.Quality.Balanced),
-  "final": Quality(64, oidn.Quality.High),
+  "quick": Quality(8, "Fast"),
+  "good": Quality(16, "Balanced"),
+  "final": Quality(64, "High"),
 }
+
+
+def _look_at(position, target, up=(0, 0, 1)):
+  mi, _ = _mitsuba()
+  return mi.ScalarTransform4f().look_at(*(_floats(v) for v in (position, target, up)))
+
+
+def _scale(*factors):
+  mi, _ = _mitsuba()
+  return mi.ScalarTransform4f().scale(_floats(factors))
 
 
 def lamp(position, side, radiance, target=(0, 0, 0)) -> dict:
@@ -40,10 +77,9 @@ def lamp(position, side, radiance, target=(0, 0, 0)) -> dict:
     side: of the square.
     radiance: [3], or one number.
   """
-  to_world = mi.ScalarTransform4f().look_at(_floats(position), _floats(target), [0, 0, 1])
   return {
     "type": "rectangle",
-    "to_world": to_world @ mi.ScalarTransform4f().scale(side / 2),
+    "to_world": _look_at(position, target) @ _scale(side / 2, side / 2, 1),
     "bsdf": {"type": "null"},
     "emitter": {"type": "area", "radiance": _rgb(radiance)},
   }
@@ -59,11 +95,11 @@ def sun(direction, irradiance, half_angle=0.1, distance=200.0) -> dict:
     distance: from the origin.
   """
   position = np.asarray(direction) / np.linalg.norm(direction) * distance
-  to_world = mi.ScalarTransform4f().look_at(_floats(position), [0, 0, 0], [0, 0, 1])
+  radius = distance * np.tan(half_angle)
   radiance = np.asarray(irradiance) / (np.pi * np.sin(half_angle) ** 2)
   return {
     "type": "disk",
-    "to_world": to_world @ mi.ScalarTransform4f().scale(float(distance * np.tan(half_angle))),
+    "to_world": _look_at(position, (0, 0, 0)) @ _scale(radius, radius, 1),
     "bsdf": {"type": "null"},
     "emitter": {"type": "area", "radiance": _rgb(radiance)},
   }
@@ -86,6 +122,7 @@ def textured(to_world, color, pattern) -> dict:
     color: linear RGB [3].
     pattern: brightness around 1, [h, w], laid over the rectangle.
   """
+  mi, _ = _mitsuba()
   texels = np.clip(np.asarray(pattern)[..., None] * color, 0, 1).astype(np.float32)
   reflectance = {"type": "bitmap", "bitmap": mi.Bitmap(texels), "raw": True}
   return {
@@ -97,10 +134,8 @@ def textured(to_world, color, pattern) -> dict:
 
 def facing(position, normal, half_size):
   """The transform that puts an upright rectangle of half size [2] at `position`."""
-  target = np.add(position, normal)
-  up = [0, 0, 1] if abs(normal[2]) < 0.5 else [0, 1, 0]
-  to_world = mi.ScalarTransform4f().look_at(_floats(position), _floats(target), up)
-  return to_world @ mi.ScalarTransform4f().scale([*_floats(half_size), 1.0])
+  up = (0, 0, 1) if abs(normal[2]) < 0.5 else (0, 1, 0)
+  return _look_at(position, np.add(position, normal), up) @ _scale(*half_size, 1)
 
 
 def _rgb(value):
@@ -120,6 +155,7 @@ def mesh(name, geometry, bsdf=None, colors=None):
     bsdf: dict; None for plain diffuse.
     colors: linear RGB of each face [m, 3], which `FACE_COLOR` in the bsdf reads.
   """
+  mi, _ = _mitsuba()
   if geometry is None:
     vertices, normals = np.array([[0.0, 0, -90], [1, 0, -90], [0, 1, -90]]), np.zeros((3, 3))
     normals[:, 2], faces, colors = 1, np.array([[0, 1, 2]]), np.zeros((1, 3))
@@ -162,9 +198,7 @@ def sensor(camera, crop=None, size=None) -> dict:
     "principal_point_offset_y": (top + bottom - height) / 2 / (bottom - top),
     "near_clip": 0.01,
     "far_clip": 1000.0,
-    "to_world": mi.ScalarTransform4f().look_at(
-      _floats(camera.position), _floats(camera.target), [0, 0, 1]
-    ),
+    "to_world": _look_at(camera.position, camera.target),
     "film": {
       "type": "hdrfilm",
       "height": size[0],
@@ -187,6 +221,8 @@ def pictures(content, views, quality, seed, max_depth=4, sky=None) -> np.ndarray
     max_depth: how many segments a light path may have.
     sky: linear RGB [3] of a sky that shines from everywhere; None: no light but the lamps'.
   """
+  mi, oidn = _mitsuba()
+  denoiser = getattr(oidn.Quality, quality.denoiser)
   if sky is not None:
     content = {**content, "sky": {"type": "constant", "radiance": _rgb(sky)}}
   integrator = {
@@ -201,12 +237,13 @@ def pictures(content, views, quality, seed, max_depth=4, sky=None) -> np.ndarray
   for t, view in enumerate(world.sensors()):
     light = np.array(mi.render(world, sensor=view, spp=quality.samples, seed=seed + t))[..., :3]
     light = np.ascontiguousarray(np.clip(np.nan_to_num(light), 0, 2), np.float32)
-    light = oidn.denoise(light, hdr=True, input_scale=1.0, quality=quality.denoiser)
+    light = oidn.denoise(light, hdr=True, input_scale=1.0, quality=denoiser)
     result.append(to_srgb(light))
   return np.stack(result)
 
 
 def _load(content, views, sampler):
+  mi, _ = _mitsuba()
   sensors = {f"view{t:03}": {**view, "sampler": sampler} for t, view in enumerate(views)}
   return mi.load_dict({"type": "scene", **sensors, **content}, parallel=False, optimize=False)
 
@@ -225,6 +262,7 @@ def first_hits(geometry, views) -> np.ndarray:
     geometry: a `geometry.Mesh`.
     views: T times of `sensor`, of one size.
   """
+  mi, _ = _mitsuba()
   integrator = {"type": "aov", "aovs": "distance:depth,face:prim_index"}
   sampler = {"type": "stratified", "sample_count": 1, "jitter": False}
   world = _load({"integrator": integrator, "shape": mesh("shape", geometry)}, views, sampler)
