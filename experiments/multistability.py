@@ -1,0 +1,130 @@
+"""One stimulus seen in several ways: python -m experiments.multistability with run=runs/3
+
+Infers the same image with several seeds (paper, Fig. 10): the decompositions that come out, and the
+paths of all slots through the latent space (PCA). The image is the one, of the first `num_images`,
+about which the seeds agree least; or say which: image=17, or stimulus=picture.png.
+"""
+
+import itertools
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from sklearn import decomposition
+
+from experiments.decompositions import pick
+from experiments.experiment import Refusal, main, make_experiment, run_commandline
+from experiments.subjects import Results, open_run, scenes, settings, storage
+from iodine import factors, inference, metrics, plotting
+
+CONFIG = settings(
+  num_seeds=5,  # seed, seed + 1, ...
+  num_images=64,  # to choose from
+  image=None,  # position in the split
+  stimulus=None,  # a picture of the model's size
+)
+ex = make_experiment("multistability", CONFIG)
+
+
+@main(ex)
+def multistability(_run, _config):
+  """Chooses the stimulus, infers and draws; returns the folder."""
+  subject, results = open_run(_config), Results(_run)
+  if _config["num_seeds"] < 2:
+    raise Refusal(f"num_seeds must be at least 2, got {_config['num_seeds']}")
+  seeds = range(_config["seed"], _config["seed"] + _config["num_seeds"])
+  infer = inference.Inference(subject.model, _config["num_iterations"], _config["num_slots"])
+  position = _config["image"]
+  if _config["stimulus"]:
+    scene, position = {"image": read_picture(_config["stimulus"], subject.model)}, 0
+  else:
+    if position is None:
+      agreements = agreement(subject, _config, infer, seeds)
+      position = int(np.argmin(agreements))
+      results.csv("agreement", ["image", "ARI between seeds"], list(enumerate(agreements.tolist())))
+    [(_, scene)] = pick(subject, _config, [position])
+  decoded = [infer.iterations(scene["image"], seed, position) for seed in seeds]
+  masks = align(np.stack([d.masks[-1, 0] for d in decoded]))  # [S, K, H, W, 1]
+  paths = np.stack([d.mean[:, 0] for d in decoded])  # [S, T, K, Z]
+  plane = decomposition.PCA(2).fit_transform(paths.reshape(-1, paths.shape[-1]))
+  rows = []
+  for seed, d in zip(seeds, decoded, strict=True):
+    last = d.masks[-1]
+    mask = scene.get("mask")
+    ari = metrics.ari_fg(mask, last, subject.spec.num_background) if mask is not None else [None]
+    same = metrics.ari(_hard(decoded[0].masks[-1]), last)
+    kl, nll = d.kl[-1].sum(), d.nll[-1, 0]
+    ari = None if ari[0] is None else float(ari[0])
+    rows.append([seed, ari, float(same[0]), float(nll), float(kl), float(nll + kl)])
+  columns = ["seed", "ARI-FG", "ARI to the first", "NLL", "KL", "negative ELBO"]
+  print(f"image {_config['stimulus'] or position}")
+  results.table("seeds", columns, rows)
+  figure = plotting.paths(
+    plane.reshape(*paths.shape[:3], 2),
+    masks,
+    np.asarray(scene["image"])[0],
+    labels=[f"seed {seed}" for seed in seeds],
+  )
+  results.figure("multistability", figure)
+  return results.done()
+
+
+def agreement(subject, config, infer, seeds):
+  """How alike the segmentations of several seeds are, for each image.
+
+  Returns:
+    float64 [N]: mean adjusted Rand index of all pairs of seeds, over foreground pixels where there
+    are true masks; 1 where there is no foreground.
+  """
+  found, first = [], 0
+  for batch in scenes(subject, config):
+    hard = [_hard(infer(batch["image"], seed, first).masks) for seed in seeds]
+    first += len(batch["image"])
+    counted = 1.0
+    if "mask" in batch:
+      counted = tf.reduce_sum(
+        batch["mask"][:, subject.spec.num_background :], axis=1, keepdims=True
+      ).numpy()  # [B, 1, H, W, 1]
+    pairs = [metrics.ari(one * counted, other) for one, other in itertools.combinations(hard, 2)]
+    found.append(np.nan_to_num(np.mean(pairs, axis=0), nan=1.0))
+  return np.concatenate(found).astype(np.float64)
+
+
+def align(masks):
+  """Orders the slots of each seed like those of the first: [S, K, H, W, 1], likewise.
+
+  So that a segment has one colour whichever slot it came in.
+  """
+  aligned = [masks[0]]
+  for own in masks[1:]:
+    order = factors.match_slots(masks[:1], own[None], num_background=0)[0]
+    spare = iter(k for k in range(len(own)) if k not in order)
+    aligned.append(own[[k if k >= 0 else next(spare) for k in order]])
+  return np.stack(aligned)
+
+
+def read_picture(path, model):
+  """A picture file as a batch of one: float32 [1, H, W, C]."""
+  height, width, channels = model.config.image_size
+  if not pathlib.Path(path).is_file():
+    raise Refusal(f"there is no picture {path}")
+  with Image.open(path) as picture:
+    pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), np.float32) / 255
+  if pixels.shape[:2] != (height, width):
+    raise Refusal(
+      f"expected a picture of {height} x {width}, got {' x '.join(map(str, pixels.shape[:2]))} "
+      f"in {path}"
+    )
+  return tf.constant(pixels.reshape(1, height, width, channels))
+
+
+def _hard(masks):
+  """One-hot of the argmax: [B, K, H, W, 1]."""
+  return np.moveaxis(np.eye(masks.shape[1], dtype=np.float32)[masks[..., 0].argmax(1)], -1, 1)[
+    ..., None
+  ]
+
+
+if __name__ == "__main__":
+  run_commandline(ex, storage=storage("multistability"))
