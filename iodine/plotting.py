@@ -68,6 +68,12 @@ class Figure(matplotlib.figure.Figure):
     with matplotlib.rc_context(STYLE):
       super().savefig(fname, **kwargs)
 
+  def _repr_png_(self):
+    """What a notebook shows."""
+    buffer = io.BytesIO()
+    self.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
 
 def to_image(figure, dpi=150):
   """Renders a figure: uint8 [H, W, 3], for TensorBoard and GIFs."""
