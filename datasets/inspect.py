@@ -4,12 +4,13 @@ python -m datasets.inspect data/tetrominoes_train.tfrecords [--sheet sheet.png]
 """
 
 import collections
+import contextlib
 import os
 
 import numpy as np
 from PIL import Image
 
-from datasets import records, scene
+from datasets import records, scene, wire
 from datasets.generate import Parser
 from datasets.recode import guess_spec
 
@@ -47,6 +48,13 @@ def contact_sheet(scenes, columns=8, scale=2) -> Image.Image:
   return Image.fromarray(np.concatenate(rows))
 
 
+def _stored_size(payload):
+  """((H, W),) of a compact record, which may have been generated at any size; else ()."""
+  with contextlib.suppress(ValueError, IndexError, KeyError):
+    return (tuple(int(n) for n in wire.decode_example(payload)["image/shape"][-3:-1]),)
+  return ()
+
+
 def report(path, spec=None, num_sheet=16, limit=None) -> tuple[str, Image.Image | None]:
   """Reads a file from end to end and says what it found.
 
@@ -62,10 +70,11 @@ def report(path, spec=None, num_sheet=16, limit=None) -> tuple[str, Image.Image 
   spec = spec or guess_spec(path)
   file = records.RecordFile(path, on_error="skip")
   objects, shown, wrong, overlapping = collections.Counter(), [], [], 0
-  low, high, count, example = {}, {}, 0, None
+  low, high, count, example, sizes = {}, {}, 0, None, ()
   for number, payload in file.iterate(0, limit):
     try:
-      decoded = records.decode(payload, spec, where=f"{path}, record {number}")
+      sizes = sizes or _stored_size(payload)
+      decoded = records.decode(payload, spec, sizes, where=f"{path}, record {number}")
     except records.DataError as error:
       wrong.append(str(error))
       continue

@@ -326,6 +326,15 @@ def test_inspect(files, tmp_path, capsys):
   assert "DAMAGED: 1 records (7)" in capsys.readouterr().out
 
 
+def test_inspect_reads_a_file_of_another_size(tmp_path):
+  spec = dataclasses.replace(SPEC, image_size=(14, 14, 3))
+  records.write_records(tmp_path / "x", stored(spec, 2), spec)
+  text, sheet = inspect.report(str(tmp_path / "x"))
+  assert "image: 14 x 14 x 3" in text
+  assert "all checksums right" in text
+  assert sheet is not None
+
+
 def test_from_images(tmp_path):
   (tmp_path / "pictures").mkdir()
   (tmp_path / "masks").mkdir()
