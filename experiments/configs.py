@@ -28,7 +28,9 @@ DATA = {
 # Keys of a training run beside the model's and the optimisation's.
 RUN = {
   "resume_from": None,  # a run's folder, runs/3: go on where it stopped, as a new run
-  "num_devices": None,  # of the GPUs, all by default
+  # "auto": all GPUs, else one CPU; "mirrored": all devices; "cpu"; "multi_worker": TF_CONFIG's
+  "strategy": "auto",
+  "num_devices": None,  # of this machine's devices, all by default
   "log_every": 50,  # steps between the metrics that are recorded
   "image_every": 1000,  # steps between decompositions in TensorBoard
   "validate_every": 1000,  # steps between scores on the validation split

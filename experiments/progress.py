@@ -15,12 +15,15 @@ class Progress:
     total: steps in all.
     start: steps done before.
     images_per_step: for images/s.
+    unit: what is counted.
+    quiet: show nothing and write nothing.
   """
 
-  def __init__(self, total, start=0, images_per_step=1, unit="step"):
+  def __init__(self, total, start=0, images_per_step=1, unit="step", quiet=False):
     self._total, self._start, self._images = total, start, images_per_step
     self._began = self._last_line = time.monotonic()
     self._first = True
+    self._quiet = quiet
     terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
     self._bar = tqdm.tqdm(
       total=total,
@@ -28,7 +31,7 @@ class Progress:
       unit=unit,
       file=sys.__stderr__,
       dynamic_ncols=True,
-      disable=not terminal,
+      disable=quiet or not terminal,
     )
 
   def images_per_second(self, step):
@@ -55,13 +58,16 @@ class Progress:
     now = time.monotonic()
     if now - self._last_line >= LINE_EVERY or step >= self._total:
       self._last_line = now
-      left = (self._total - step) * self._images / max(rate, 1e-9)
-      self.write(f"step {step}/{self._total}: {text}, {rate:.0f} images/s, {_clock(left)} left")
+      if rate:  # unknown at the first step
+        left = (self._total - step) * self._images / rate
+        text += f", {rate:.0f} images/s, {_clock(left)} left"
+      self.write(f"step {step}/{self._total}: {text}")
 
   def write(self, line):
     """A line above the bar, which also goes into the run's captured output."""
-    self._bar.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    if not self._quiet:
+      self._bar.write(line, file=sys.stdout)
+      sys.stdout.flush()
 
   def close(self):
     self._bar.close()

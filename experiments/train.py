@@ -10,15 +10,32 @@ import contextlib
 import copy
 import pathlib
 import shutil
+import signal
+import sys
+import tempfile
 
 import numpy as np
 import tensorflow as tf
+from sacred.arg_parser import get_config_updates
 
 from experiments import evaluate, interrupts, runs
-from experiments.experiment import Refusal, ex, main, run_commandline, run_directory
+from experiments.experiment import (
+  Refusal,
+  ex,
+  load_config,
+  main,
+  run_commandline,
+  run_directory,
+)
 from experiments.progress import Progress
 from iodine import evaluation, plotting
-from iodine.training import NonFiniteError, Trainer, TrainingConfig, make_strategy
+from iodine.training import (
+  NonFiniteError,
+  Trainer,
+  TrainingConfig,
+  cluster_task,
+  make_strategy,
+)
 
 
 @main(ex)
@@ -27,27 +44,57 @@ def train(_run, _config):
   config = copy.deepcopy(dict(_config))
   if config["on_nan"] not in ("stop", "skip", "rewind"):
     raise Refusal(f'on_nan must be "stop", "skip" or "rewind", got {config["on_nan"]!r}')
-  spec = runs.dataset_spec(config["data"])
-  model_config, training = runs.model_config(config), TrainingConfig.from_dict(config)
+  training = TrainingConfig.from_dict(config)
+  strategy = _make_strategy(config)  # a cluster must come before TensorFlow's first operation
   runs.check_data(config["data"])
-  directory = run_directory(_run)
-  trainer = Trainer(
-    model_config,
-    training,
-    directory / runs.CHECKPOINTS,
-    make_strategy(config["num_devices"]),
-    keep=config["keep_checkpoints"],
-    num_background=spec.num_background,
-  )
+  with contextlib.ExitStack() as stack:
+    if strategy.extended.should_checkpoint:
+      directory = run_directory(_run)
+    else:  # the chief alone writes; what TensorFlow wants of the others is thrown away
+      directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    trainer = Trainer(
+      runs.model_config(config),
+      training,
+      directory / runs.CHECKPOINTS,
+      strategy,
+      keep=config["keep_checkpoints"],
+      num_background=runs.dataset_spec(config["data"]).num_background,
+    )
+    try:
+      return _train(_run, config, trainer, directory)
+    except tf.errors.UnavailableError as error:
+      if not trainer.is_multi_worker:
+        raise
+      raise Refusal(
+        "another worker of the cluster is gone, which stops them all: start the same command on "
+        "every machine again, with resume_from= the chief's run folder"
+        + (f", {directory}" if trainer.is_chief else "")
+      ) from error
+
+
+def _make_strategy(config):
+  if config["strategy"] == "multi_worker":
+    number, addresses = cluster_task()
+    print(
+      f"worker {number} of {len(addresses)}{', the chief' if number == 0 else ''}; "
+      f"all of {', '.join(addresses)} must come before it starts",
+      flush=True,
+    )
+  return make_strategy(config["strategy"], config["num_devices"])
+
+
+def _train(_run, config, trainer, directory):
+  """The training loop, from wherever the trainer or `resume_from` is."""
+  training = trainer.config
   if config["resume_from"]:
-    _resume(_run, trainer, pathlib.Path(config["resume_from"]), directory)
+    _resume(_run, trainer, config["resume_from"], directory)
   start, end = trainer.steps_done, training.num_steps
   parameters = sum(int(np.prod(v.shape)) for v in trainer.variables)
   print(runs.describe_data(config["data"]))
   print(f"{parameters:,} parameters, {trainer.strategy.num_replicas_in_sync} device(s)")
   print(f"run {directory}, from step {start} to {end}", flush=True)
 
-  progress = Progress(end, start, training.batch_size)
+  progress = Progress(end, start, training.batch_size, quiet=not trainer.is_chief)
   loop = Loop(_run, config, trainer, progress)
   writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
   with writer.as_default(), interrupts.requests() as request, contextlib.closing(progress):
@@ -62,18 +109,22 @@ def train(_run, _config):
         continue
       if due["log"]:
         loop.log(step, values)
-      if due["validate"]:
+      if due["validate"] and trainer.is_chief:
         loop.validate(step)
       if due["checkpoint"]:
+        writer.flush()  # the curves shall not end before the checkpoint does
         trainer.checkpoints.save()
-      if due["image"]:
+      if due["image"] and trainer.is_chief:
         loop.draw(step)
-      if request.signum is not None and step < end:
+      if trainer.any_worker(request.signum is not None) and step < end:
         trainer.checkpoints.save()
         raise interrupts.Stopped(
-          request.signum, f"stopped at step {step} and saved: resume_from={directory} goes on"
+          request.signum or signal.SIGTERM,
+          f"stopped at step {step} and saved: resume_from={directory} goes on"
+          if trainer.is_chief
+          else f"stopped at step {step}; the chief has saved",
         )
-  return _finish(_run, directory, progress, step)
+  return _finish(_run, directory, progress, step) if trainer.is_chief else None
 
 
 class Loop:
@@ -168,19 +219,31 @@ class Loop:
       tf.summary.scalar(f"{prefix}/{name}", value, step)
 
 
-def _resume(run, trainer, parent, directory):
-  if not (parent / runs.CHECKPOINTS).is_dir():
-    raise Refusal(f"{parent} has no checkpoints to resume from")
-  for name in ("config.json", "best"):  # the parent's best stays the one to beat
-    source = parent / runs.CHECKPOINTS / name
-    if source.is_dir():
-      shutil.copytree(source, directory / runs.CHECKPOINTS / name)
-  damaged = trainer.restore(parent / runs.CHECKPOINTS)
-  for path in damaged:
+def _resume(run, trainer, folder, directory):
+  """Goes on from the run in `folder`: its state, its best checkpoint, its curves."""
+  parent = _with_checkpoint(folder)
+  source = parent / runs.CHECKPOINTS
+  for path in trainer.restore(source):
     print(f"{path} is damaged; took the one before")
-  if (parent / "tensorboard").is_dir():  # so that the curves join
+  if (source / "best").is_dir() and trainer.is_chief:  # the parent's best stays the one to beat
+    shutil.copytree(source / "best", directory / runs.CHECKPOINTS / "best")
+  if (parent / "tensorboard").is_dir() and trainer.is_chief:  # so that the curves join
     shutil.copytree(parent / "tensorboard", directory / "tensorboard")
+  trainer.checkpoints.save()  # last: whoever finds a checkpoint here finds all of the above
   run.info["resumed_from"] = {"run": str(parent), "step": trainer.steps_done}
+
+
+def _with_checkpoint(folder):
+  """The run in `folder`; where it was stopped before its first checkpoint, the one it resumed."""
+  path = parent = pathlib.Path(folder)
+  while not any((parent / runs.CHECKPOINTS).glob("*.index")):
+    origin = load_config(parent).get("resume_from") if (parent / "config.json").is_file() else None
+    if origin is None:
+      raise Refusal(f"{path} has no checkpoints to resume from")
+    parent = pathlib.Path(origin)
+  if parent != path:
+    print(f"{path} has no checkpoint of its own yet; goes on from {parent}, where it came from")
+  return parent
 
 
 def _finish(run, directory, progress, step):
@@ -194,5 +257,16 @@ def _finish(run, directory, progress, step):
   return report["summary"]["ari_fg"]
 
 
+def commandline(argv):
+  """The words of a command line; a worker that is not the chief keeps no record of its own."""
+  updates, _ = get_config_updates(argv[argv.index("with") + 1 :] if "with" in argv else [])
+  with contextlib.suppress(Refusal, ValueError):  # it comes again, as a sentence, in the run
+    if "strategy" not in updates and updates.get("resume_from"):
+      updates = load_config(updates["resume_from"])
+    if updates.get("strategy") == "multi_worker" and cluster_task()[0] > 0:
+      return [argv[0], "--unobserved", *argv[1:]]
+  return argv
+
+
 if __name__ == "__main__":
-  run_commandline(ex)
+  run_commandline(ex, commandline(sys.argv))

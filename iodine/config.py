@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from iodine import auxiliary
+from iodine import auxiliary, precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,8 @@ class ModelConfig:
     capacity_channels: the released code's constant channels (5.0 beside z, 0.5 beside the inputs).
     recompute: rematerialise each iteration in the backward pass: memory of one iteration, not T.
     dtype: of variables and images, "float32" or "float64".
+    precision: "float32" computes in `dtype`; "mixed_bfloat16" and "mixed_float16" compute the
+      convolutions and linear layers in that type (`iodine.precision`), on float32 variables.
   """
 
   image_size: Sequence[int] = (128, 128, 3)
@@ -63,6 +65,7 @@ class ModelConfig:
   capacity_channels: bool = False
   recompute: bool = False
   dtype: str = "float32"
+  precision: str = "float32"
 
   def __post_init__(self):
     check_slots(self.num_slots)
@@ -81,6 +84,11 @@ class ModelConfig:
       raise ValueError(f"sigma must be positive, got {self.sigma}")
     if self.decoder not in ("broadcast", "deconv"):
       raise ValueError(f'decoder must be "broadcast" or "deconv", got {self.decoder!r}')
+    if self.precision not in precision.POLICIES:
+      names = ", ".join(precision.POLICIES)
+      raise ValueError(f"precision must be one of {names}, got {self.precision!r}")
+    if self.precision != "float32" and self.dtype != "float32":
+      raise ValueError(f"precision={self.precision} needs dtype=float32, got {self.dtype}")
 
   @classmethod
   def from_dict(cls, values):

@@ -6,7 +6,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from iodine import coordinates
+from iodine import coordinates, precision
 
 
 class Decoded(NamedTuple):
@@ -22,18 +22,24 @@ class SpatialBroadcastDecoder(snt.Module):
     channels: output channels of the ELU convolutions; a linear one of C + 1 channels follows.
     kernel_size: of all convolutions, size-preserving.
     constant: value of one more channel appended to z (the released code's 5.0), or None.
+    compute_dtype: of the convolutions between the first and the last, or None; see
+      `iodine.precision`.
   """
 
-  def __init__(self, image_size, channels, kernel_size, constant=None, name=None):
+  def __init__(
+    self, image_size, channels, kernel_size, constant=None, compute_dtype=None, name=None
+  ):
     super().__init__(name=name)
     self._image_size = tuple(image_size)
     self._constant = constant
+    self._compute_dtype = compute_dtype
     height, width, image_channels = self._image_size
     self.broadcast_conv = BroadcastConv2D((height, width), channels[0], kernel_size)
     self.convs = [
-      snt.Conv2D(c, kernel_size, name=f"conv_{i + 1}")
-      for i, c in enumerate([*channels[1:], image_channels + 1])
+      precision.Conv2D(c, kernel_size, compute_dtype=compute_dtype, name=f"conv_{i + 1}")
+      for i, c in enumerate(channels[1:])
     ]
+    self.convs.append(snt.Conv2D(image_channels + 1, kernel_size, name=f"conv_{len(channels)}"))
 
   def __call__(self, z):
     """z [B, K, Z] -> Decoded. Each slot is decoded by itself: slots meet in the softmax only."""
@@ -42,8 +48,10 @@ class SpatialBroadcastDecoder(snt.Module):
     if self._constant is not None:
       flat = tf.pad(flat, [[0, 0], [0, 1]], constant_values=self._constant)  # [B*K, Z+1]
     net = self.broadcast_conv(flat)  # [B*K, H, W, c]
-    for conv in self.convs:
+    for conv in self.convs[:-1]:
+      net = precision.lower(net, self._compute_dtype)
       net = conv(tf.nn.elu(net))  # [B*K, H, W, c]
+    net = self.convs[-1](tf.cast(tf.nn.elu(net), z.dtype))  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
 
 
@@ -112,16 +120,21 @@ class DeconvDecoder(snt.Module):
   images the first map is ceil(H / 16) x ceil(W / 16) x 8 and the result is cropped.
   """
 
-  def __init__(self, image_size, channels=64, kernel_size=5, mlp_size=512, name=None):
+  def __init__(
+    self, image_size, channels=64, kernel_size=5, mlp_size=512, compute_dtype=None, name=None
+  ):
     super().__init__(name=name)
     self._image_size = tuple(image_size)
     height, width, image_channels = self._image_size
     self._start = (-(-height // 16), -(-width // 16), 8)
     self._mlp = snt.nets.MLP([mlp_size, int(np.prod(self._start))], activation=tf.nn.elu)
     self._deconvs = [
-      snt.Conv2DTranspose(channels, kernel_size, stride=2, name=f"deconv_{i}") for i in range(4)
+      precision.Conv2DTranspose(
+        channels, kernel_size, stride=2, compute_dtype=compute_dtype, name=f"deconv_{i}"
+      )
+      for i in range(4)
     ]
-    self._conv = snt.Conv2D(channels, kernel_size, name="conv")
+    self._conv = precision.Conv2D(channels, kernel_size, compute_dtype=compute_dtype, name="conv")
     self._output = snt.Conv2D(image_channels + 1, kernel_size, name="output")
 
   def __call__(self, z):
@@ -133,7 +146,8 @@ class DeconvDecoder(snt.Module):
       net = tf.nn.elu(deconv(net))  # [B*K, 2h, 2w, c]
     height, width, _ = self._image_size
     net = net[:, :height, :width]  # [B*K, H, W, c]
-    net = self._output(tf.nn.elu(self._conv(net)))  # [B*K, H, W, C+1]
+    net = tf.nn.elu(self._conv(net))  # [B*K, H, W, c]
+    net = self._output(tf.cast(net, z.dtype))  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
 
 

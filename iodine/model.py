@@ -6,7 +6,7 @@ import sonnet as snt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from iodine import auxiliary, config, decoders, distributions, refinement
+from iodine import auxiliary, config, decoders, distributions, precision, refinement
 
 tfd = tfp.distributions
 
@@ -62,14 +62,18 @@ class Iodine(snt.Module):
     super().__init__(name=name)
     self.config = cfg = model_config
     self.dtype = tf.as_dtype(cfg.dtype)
+    compute_dtype = precision.compute_dtype(cfg.precision)
     if cfg.decoder == "deconv":
-      self.decoder = decoders.DeconvDecoder(cfg.image_size, name="decoder")
+      self.decoder = decoders.DeconvDecoder(
+        cfg.image_size, compute_dtype=compute_dtype, name="decoder"
+      )
     else:
       self.decoder = decoders.SpatialBroadcastDecoder(
         cfg.image_size,
         cfg.decoder_channels,
         cfg.decoder_kernel,
         constant=5.0 if cfg.capacity_channels else None,
+        compute_dtype=compute_dtype,
         name="decoder",
       )
     self.auxiliary = auxiliary.AuxiliaryInputs(
@@ -89,6 +93,7 @@ class Iodine(snt.Module):
       cfg.lstm_size,
       cfg.activate_mlp_output,
       dtype=self.dtype,
+      compute_dtype=compute_dtype,
       name="refinement",
     )
     self._latent = distributions.LatentGaussian(cfg.latent_scale)

@@ -3,6 +3,8 @@
 import sonnet as snt
 import tensorflow as tf
 
+from iodine import precision
+
 
 class RefinementCore(snt.RNNCore):
   """Convolutions, mean over pixels, MLP, vector inputs appended, LSTM if any, linear (Appendix C).
@@ -18,6 +20,7 @@ class RefinementCore(snt.RNNCore):
     lstm_size: units, or 0 for no LSTM: the linear output then reads the MLP and the vectors.
     activate_mlp_output: ELU behind the last MLP layer too (the paper; not the released code).
     dtype: of the variables and the state.
+    compute_dtype: of the convolutions and the MLP, or None; see `iodine.precision`.
   """
 
   def __init__(
@@ -30,13 +33,18 @@ class RefinementCore(snt.RNNCore):
     lstm_size=0,
     activate_mlp_output=True,
     dtype=tf.float32,
+    compute_dtype=None,
     name=None,
   ):
     super().__init__(name=name)
     self.convs = [
-      snt.Conv2D(c, kernel_size, stride=stride, name=f"conv_{i}") for i, c in enumerate(channels)
+      precision.Conv2D(c, kernel_size, stride=stride, compute_dtype=compute_dtype, name=f"conv_{i}")
+      for i, c in enumerate(channels)
     ]
-    self.mlp = [snt.Linear(size, name=f"mlp_{i}") for i, size in enumerate(mlp_sizes)]
+    self.mlp = [
+      precision.Linear(size, compute_dtype=compute_dtype, name=f"mlp_{i}")
+      for i, size in enumerate(mlp_sizes)
+    ]
     self._activate_mlp_output = activate_mlp_output
     self.lstm = snt.LSTM(lstm_size, dtype=dtype, name="lstm") if lstm_size else None
     self.head = snt.Linear(output_size, name="head")
@@ -47,12 +55,13 @@ class RefinementCore(snt.RNNCore):
 
   def encode(self, spatial):
     """[N, H, W, c] -> [N, mlp_sizes[-1]]."""
+    dtype = spatial.dtype
     for conv in self.convs:
       spatial = tf.nn.elu(conv(spatial))
-    net = tf.reduce_mean(spatial, axis=[1, 2])  # [N, c]
+    net = tf.reduce_mean(tf.cast(spatial, dtype), axis=[1, 2])  # [N, c]
     for linear in self.mlp[:-1]:
       net = tf.nn.elu(linear(net))
-    net = self.mlp[-1](net)
+    net = tf.cast(self.mlp[-1](net), dtype)
     return tf.nn.elu(net) if self._activate_mlp_output else net
 
   def __call__(self, inputs, prev_state):

@@ -111,10 +111,92 @@ def annealed_sigma(model_config, training_config, step):
   return start * (model_config.sigma / start) ** done
 
 
-def make_strategy(num_devices=None):
-  """MirroredStrategy over all GPUs, or the first `num_devices` of them; one CPU without a GPU."""
-  devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")[:1]
+STRATEGIES = ("auto", "mirrored", "multi_worker", "cpu")
+
+
+def make_strategy(name="auto", num_devices=None):
+  """A distribution strategy by its name.
+
+  Args:
+    name: "auto": all GPUs of this machine, one CPU without any; "mirrored": the same, but all
+      logical CPU devices without a GPU; "cpu": one CPU, whatever there is; "multi_worker": all
+      GPUs, else the CPU, of every machine in TF_CONFIG. It waits until all of them are there, and
+      must come before TensorFlow's first operation.
+    num_devices: only the first so many devices of this machine.
+
+  Returns:
+    tf.distribute.MirroredStrategy or tf.distribute.MultiWorkerMirroredStrategy.
+
+  Raises:
+    ValueError: another name, or a TF_CONFIG that is missing or wrong.
+  """
+  if name not in STRATEGIES:
+    raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
+  if name == "multi_worker":
+    cluster_task()
+    if num_devices is not None:
+      gpus = tf.config.list_physical_devices("GPU")
+      tf.config.set_visible_devices(gpus[:num_devices], "GPU")
+    return tf.distribute.MultiWorkerMirroredStrategy()
+  devices = tf.config.list_logical_devices("CPU")
+  if name != "mirrored":
+    devices = devices[:1]
+  if name != "cpu":
+    devices = tf.config.list_logical_devices("GPU") or devices
   return tf.distribute.MirroredStrategy([d.name for d in devices[:num_devices]])
+
+
+def cluster_task():
+  """This process's place in the cluster that TF_CONFIG describes.
+
+  Returns:
+    (number of this process, 0 being the chief; list of all addresses, in this order).
+
+  Raises:
+    ValueError: TF_CONFIG is missing or wrong; the message shows a right one.
+  """
+  example = (
+    '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
+  )
+  try:
+    values = json.loads(os.environ["TF_CONFIG"])
+    cluster, task = values["cluster"], values["task"]
+    addresses = [*cluster.get("chief", []), *cluster["worker"]]
+    offset = len(cluster.get("chief", [])) if task["type"] == "worker" else 0
+    number = offset + int(task["index"])
+    if set(cluster) - {"chief", "worker"} or task["type"] not in cluster:
+      raise ValueError("only chief and worker take part")
+    if not 0 <= int(task["index"]) < len(cluster[task["type"]]):
+      raise ValueError(f"there is no {task['type']} {task['index']}")
+  except KeyError as error:
+    missing = "TF_CONFIG" if error.args == ("TF_CONFIG",) else f"{error} in TF_CONFIG"
+    raise ValueError(
+      f"strategy=multi_worker needs {missing}, for instance TF_CONFIG='{example}'"
+    ) from None
+  except (TypeError, AttributeError, ValueError) as error:
+    raise ValueError(f"TF_CONFIG is wrong ({error}); a right one is '{example}'") from None
+  return number, addresses
+
+
+class LossScale(tf.Module):
+  """Factor on the loss that keeps small float16 gradients above zero (Micikevicius et al. 2018).
+
+  An overflow halves it, and `growth_steps` updates without one double it.
+  """
+
+  def __init__(self, initial=2.0**10, growth_steps=2000):
+    super().__init__(name="loss_scale")
+    self._growth_steps = growth_steps
+    self.value = tf.Variable(initial, trainable=False, dtype=tf.float32, name="value")
+    self.good_steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="good_steps")
+
+  def update(self, finite):
+    """Takes note of a step whose gradients were finite or not."""
+    good = tf.where(finite, self.good_steps + 1, 0)
+    grows = good >= self._growth_steps
+    kept = tf.where(grows, 2 * self.value, self.value)
+    self.value.assign(tf.where(finite, kept, tf.maximum(self.value / 2, 1.0)))
+    self.good_steps.assign(tf.where(grows, tf.zeros_like(good), good))
 
 
 class Trainer:
@@ -127,6 +209,10 @@ class Trainer:
     strategy: a MirroredStrategy or MultiWorkerMirroredStrategy; `make_strategy()` by default.
     keep: how many of the last checkpoints to keep; the best is kept besides.
     num_background: how many of the first true masks are background, for ARI-FG.
+
+  Attributes:
+    is_chief: whether this process is the one that writes; always, but for several machines.
+    is_multi_worker: whether there are several machines.
 
   Raises:
     ValueError: the number of replicas does not divide the batch.
@@ -153,14 +239,22 @@ class Trainer:
       self.num_nonfinite = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_nonfinite")
       self.num_rewinds = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_rewinds")
       self.best_score = tf.Variable(float("-inf"), trainable=False, name="best_score")
+      self._loss_scale = None
+      if model_config.precision == "mixed_float16":
+        self._loss_scale = LossScale()
       # Sonnet's optimizers refuse multi-worker strategies; Keras's serve them all
       self._schedule = Schedule(training_config)
       self.optimizer = tf_keras.optimizers.Adam(
         self._schedule, beta_1=training_config.beta1, epsilon=1e-8
       )
       self.optimizer.build(self.variables)
+    self.is_chief = self.strategy.extended.should_checkpoint
+    self.is_multi_worker = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    self._any_worker = tf.function(self._replicated_any, autograph=False)
     self._train_step = tf.function(
-      self._replicated_step, jit_compile=True if training_config.jit else None
+      self._replicated_step,
+      autograph=False,  # nothing to convert, and the start is a third shorter
+      jit_compile=True if training_config.jit else None,
     )
     self.checkpoints = directory and Checkpoints(directory, self._state(), model_config, keep)
 
@@ -176,6 +270,7 @@ class Trainer:
 
   def _state(self):
     return {
+      **({"loss_scale": self._loss_scale} if self._loss_scale else {}),
       "model": self.model,
       "optimizer": self.optimizer,
       "step": self.step,
@@ -208,10 +303,14 @@ class Trainer:
 
     Returns:
       dict of scalar tensors: means over the batch of loss, nll, kl and mse (the last decode's) and
-      ari_fg where there are true masks; grad_norm before clipping; learning_rate; finite. Where
-      `finite` is false, nothing was updated but the step counter.
+      ari_fg where there are true masks; grad_norm before clipping; learning_rate; loss_scale in
+      mixed_float16; finite. Where `finite` is false, nothing was updated but the step counter.
     """
     return self._train_step(batch)
+
+  def traced_step(self, batch):
+    """The tf.ConcreteFunction behind `train_step`, for who wants to know what it consists of."""
+    return self._train_step.get_concrete_function(batch)
 
   def distribute(self, make_dataset):
     """A dataset for `train_step`.
@@ -227,6 +326,15 @@ class Trainer:
       return pipeline.rebatch(self._replica_batch, drop_remainder=True)
 
     return self.strategy.distribute_datasets_from_function(dataset)
+
+  def any_worker(self, flag):
+    """Whether `flag` is true in any of the cluster's processes, which must all call this: bool."""
+    if not self.is_multi_worker:
+      return bool(flag)
+    return bool(self._any_worker(tf.constant(float(flag))) > 0)
+
+  def _replicated_any(self, flag):
+    return self.strategy.reduce("SUM", self.strategy.run(lambda: flag), axis=None)
 
   def _replicated_step(self, batch):
     fold_in = tf.random.experimental.stateless_fold_in
@@ -250,7 +358,13 @@ class Trainer:
       return True
 
     tf.cond(values["finite"], update, lambda: False)
-    self.num_nonfinite.assign_add(tf.cast(~values["finite"], tf.int64))
+    failed = ~values["finite"]
+    if self._loss_scale:
+      # gradients alone that overflow are the scale's affair, as long as it can fall
+      scale = values["loss_scale"] = tf.identity(self._loss_scale.value)
+      failed &= ~tf.math.is_finite(values["loss"]) | (scale <= 1.0)
+      self._loss_scale.update(values["finite"])
+    self.num_nonfinite.assign_add(tf.cast(failed, tf.int64))
     self.step.assign_add(1)
     return values
 
@@ -262,7 +376,11 @@ class Trainer:
     with tf.GradientTape() as tape:
       output = self.model(images, seed=seed, first_index=replica * self._replica_batch)
       loss = tf.reduce_sum(output.loss) / self.config.batch_size
-    gradients = context.all_reduce("SUM", tape.gradient(loss, self.variables))
+      scale = self._loss_scale.value if self._loss_scale else None
+      target = loss if scale is None else loss * scale
+    gradients = context.all_reduce("SUM", tape.gradient(target, self.variables))
+    if scale is not None:
+      gradients = [g / scale for g in gradients]
     values = {
       "loss": loss,
       "nll": tf.reduce_sum(output.nll[-1]) / self.config.batch_size,
@@ -393,6 +511,8 @@ def check_config(config, path):
   except ValueError as error:
     raise CheckpointError(f"{path} is damaged: {error}") from error
   ours = json.loads(json.dumps(dataclasses.asdict(config)))
+  defaults = json.loads(json.dumps(dataclasses.asdict(type(config)())))
+  saved = {**defaults, **saved}  # keys that have come since
   free = {"num_slots", "num_iterations", "recompute"}  # they change no variable
   differing = [
     f"{key}: {saved.get(key)} saved, {ours.get(key)} now"

@@ -1,0 +1,75 @@
+"""Mixed precision: layers that compute in a low precision and keep their variables in full.
+
+What a likelihood or a posterior is made of stays in full precision: the last layer of the decoder,
+the first (it costs next to nothing, and its gradient sums over all pixels), the core's LSTM and
+head, the auxiliary inputs with their layer norms, the mixture and the KL.
+"""
+
+import sonnet as snt
+import tensorflow as tf
+
+POLICIES = {"float32": None, "mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}
+
+
+def compute_dtype(policy):
+  """tf.DType in which the layers of a policy compute; None: in that of their inputs."""
+  return POLICIES[policy]
+
+
+def lower(x, dtype):
+  """`x` in `dtype`; as it is where that is None."""
+  return x if dtype is None else tf.cast(x, dtype)
+
+
+class Conv2D(snt.Conv2D):
+  """Sonnet's with SAME padding; with a `compute_dtype` it takes and gives that one."""
+
+  def __init__(self, output_channels, kernel_size, stride=1, compute_dtype=None, name=None):
+    super().__init__(output_channels, kernel_size, stride=stride, name=name)
+    self._compute_dtype = compute_dtype
+
+  def __call__(self, x):
+    """x [N, H, W, c] -> [N, H', W', output_channels]."""
+    if self._compute_dtype is None:
+      return super().__call__(x)
+    self._initialize(tf.cast(x, tf.float32))
+    w, b = tf.cast(self.w, self._compute_dtype), tf.cast(self.b, self._compute_dtype)
+    x = tf.cast(x, self._compute_dtype)
+    return tf.nn.bias_add(tf.nn.conv2d(x, w, self.stride, "SAME"), b)
+
+
+class Conv2DTranspose(snt.Conv2DTranspose):
+  """Sonnet's with SAME padding; with a `compute_dtype` it takes and gives that one."""
+
+  def __init__(self, output_channels, kernel_size, stride=1, compute_dtype=None, name=None):
+    super().__init__(output_channels, kernel_size, stride=stride, name=name)
+    self._factor = stride
+    self._channels = output_channels
+    self._compute_dtype = compute_dtype
+
+  def __call__(self, x):
+    """x [N, H, W, c] -> [N, stride H, stride W, output_channels]."""
+    if self._compute_dtype is None:
+      return super().__call__(x)
+    self._initialize(tf.cast(x, tf.float32))
+    w, b = tf.cast(self.w, self._compute_dtype), tf.cast(self.b, self._compute_dtype)
+    x = tf.cast(x, self._compute_dtype)
+    height, width = (n * self._factor for n in x.shape[1:3])
+    shape = tf.stack([tf.shape(x)[0], height, width, self._channels])
+    return tf.nn.bias_add(tf.nn.conv2d_transpose(x, w, shape, self._factor, "SAME"), b)
+
+
+class Linear(snt.Linear):
+  """Sonnet's; with a `compute_dtype` it takes and gives that one."""
+
+  def __init__(self, output_size, compute_dtype=None, name=None):
+    super().__init__(output_size, name=name)
+    self._compute_dtype = compute_dtype
+
+  def __call__(self, x):
+    """x [N, n] -> [N, output_size]."""
+    if self._compute_dtype is None:
+      return super().__call__(x)
+    self._initialize(tf.cast(x, tf.float32))
+    w, b = tf.cast(self.w, self._compute_dtype), tf.cast(self.b, self._compute_dtype)
+    return tf.matmul(tf.cast(x, self._compute_dtype), w) + b

@@ -1,0 +1,98 @@
+"""Two processes on this machine train as one: strategy=multi_worker."""
+
+import functools
+import json
+import re
+import signal
+import socket
+
+import numpy as np
+import pytest
+
+from iodine.training import cluster_task, make_strategy
+from tests.experiments.faults_test import curves
+from tests.experiments.victims import Fault, Launcher, finish, set_environment
+
+NUM_STEPS = 40
+OPTIONS = {
+  "num_steps": NUM_STEPS,
+  "log_every": 1,
+  "checkpoint_every": 5,
+  "validate_every": NUM_STEPS,
+  "learning_rate": 1e-4,  # Adam's first steps turn rounding into a full step of this size
+}
+
+
+def run_both(launcher, faults=(None, None), **options):
+  """Two workers: [(exit code, printed)] of the chief and the other."""
+  with socket.socket() as one, socket.socket() as two:
+    for s in (one, two):
+      s.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in (one, two)]
+  processes = []
+  for index, fault in enumerate(faults):
+    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    prepare = functools.partial(set_environment, TF_CONFIG=json.dumps(cluster))
+    processes.append(launcher.start(fault, prepare, **options))
+  return [finish(process) for process in processes]
+
+
+def test_two_workers_are_as_one_and_go_on_after_one_is_lost(tiny_data, tmp_path):
+  options = {**OPTIONS, "data": {"dir": str(tiny_data)}}
+  alone, both = Launcher(tmp_path / "alone"), Launcher(tmp_path / "both")
+  code, printed = alone.run(**options)
+  assert code == 0, printed
+
+  killed = Fault("step", 22)
+  chief, other = run_both(both, (None, killed), strategy="multi_worker", **options)
+  assert other[0] == -signal.SIGKILL, other[1]
+  assert chief[0] == 1, chief[1]
+  assert chief[1].count("another worker of the cluster is gone") == 1, chief[1]
+  assert "Traceback" not in chief[1]
+  assert f"resume_from= the chief's run folder, {both.last_run()}" in chief[1]
+
+  stopped = Fault("step", 5, signum=signal.SIGTERM)
+  chief, other = run_both(both, (None, stopped), resume_from=both.last_run())
+  assert (chief[0], other[0]) == (143, 143), chief[1] + other[1]
+  step = int(re.search(r"stopped at step (\d+); the chief has saved", other[1])[1])
+  assert 20 < step < NUM_STEPS
+  assert f"stopped at step {step} and saved" in chief[1]
+
+  chief, other = run_both(both, resume_from=both.last_run())
+  assert (chief[0], other[0]) == (0, 0), chief[1] + other[1]
+  assert f"from step {step} to {NUM_STEPS}" in chief[1]
+  assert "2 device(s)" in chief[1]
+  assert f"step {NUM_STEPS}/{NUM_STEPS}" not in other[1]  # the chief alone tells
+  assert sorted(p.name for p in both.folder.iterdir() if p.is_dir()) == ["1", "2", "3", "_sources"]
+  ours, theirs = curves(both.last_run()), curves(alone.last_run())
+  assert ours.keys() == theirs.keys()
+  for name in theirs:
+    assert ours[name].keys() == theirs[name].keys()
+    for step in theirs[name]:
+      np.testing.assert_allclose(ours[name][step], theirs[name][step], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+  ("value", "message"),
+  [
+    (None, "strategy=multi_worker needs TF_CONFIG, for instance TF_CONFIG="),
+    ("{", "TF_CONFIG is wrong"),
+    ({"cluster": {"worker": ["a:1"]}}, "needs 'task' in TF_CONFIG"),
+    ({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}, "no worker 1"),
+    ({"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}, "only"),
+  ],
+)
+def test_a_cluster_that_is_not_one(monkeypatch, value, message):
+  monkeypatch.delenv("TF_CONFIG", raising=False)
+  if value is not None:
+    monkeypatch.setenv("TF_CONFIG", value if isinstance(value, str) else json.dumps(value))
+  with pytest.raises(ValueError, match=message):
+    make_strategy("multi_worker")
+
+
+def test_the_place_in_a_cluster(monkeypatch):
+  cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+  for task, number in (("chief", 0), 0), (("worker", 0), 1), (("worker", 1), 2):
+    value = {"cluster": cluster, "task": {"type": task[0], "index": task[1]}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(value))
+    assert cluster_task() == (number, ["a:1", "b:1", "c:1"])
