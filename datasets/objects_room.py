@@ -117,7 +117,7 @@ def generate_chunk(seed, chunk, *, variant="train", image_size=64, quality="good
     and mask [N, T, L, S, S, 1].
 
   Raises:
-    ValueError: there is no such variant or quality.
+    ValueError: there is no such variant, quality or size.
   """
   for name, value, known in (
     ("variant", variant, room_layout.VARIANTS),
@@ -125,6 +125,8 @@ def generate_chunk(seed, chunk, *, variant="train", image_size=64, quality="good
   ):
     if value not in known:
       raise ValueError(f'no {name} "{value}": {scene.nearest(value, known)}')
+  if image_size < 1:
+    raise ValueError(f"image_size must be at least 1, got {image_size}")
   kind, entities = room_layout.VARIANTS[variant], np.arange(SPECS[variant].max_entities)
   images, masks = [], []
   for i in range(CHUNK_SIZE):

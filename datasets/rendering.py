@@ -237,8 +237,11 @@ def pictures(content, views, quality, seed, max_depth=4, sky=None) -> np.ndarray
   for t, view in enumerate(world.sensors()):
     light = np.array(mi.render(world, sensor=view, spp=quality.samples, seed=seed + t))[..., :3]
     light = np.ascontiguousarray(np.clip(np.nan_to_num(light), 0, 2), np.float32)
-    light = oidn.denoise(light, hdr=True, input_scale=1.0, quality=denoiser)
-    result.append(to_srgb(light))
+    clean = oidn.denoise(light, hdr=True, input_scale=1.0, quality=denoiser)
+    if sky is not None:  # what is nothing but sky has no noise
+      only_sky = np.isclose(light, np.float32(sky), rtol=1e-5).all(-1, keepdims=True)
+      clean = np.where(only_sky, np.float32(sky), clean)
+    result.append(to_srgb(clean))
   return np.stack(result)
 
 
