@@ -37,19 +37,23 @@ def read(folder):
 
 
 def aligned(records, name):
-  """One curve of several runs at the steps that all of them recorded.
+  """One curve of many runs at the steps that all of them recorded.
 
   Args:
-    records: what `read` gave for each run.
+    records: dict from a label to what `read` gave for each of its runs.
     name: of the curve.
 
   Returns:
-    (steps [S], values [R, S]), or None where no run has it.
+    (steps [S], dict from a label to values [R, S]), or None where no run has it.
   """
-  records = [
-    dict(zip(*map(list, record[name]), strict=True)) for record in records if name in record
-  ]
-  if not records:
+  found = {}
+  for label, own in records.items():
+    own = [dict(zip(*map(list, record[name]), strict=True)) for record in own if name in record]
+    if own:
+      found[label] = own
+  if not found:
     return None
-  steps = sorted(set.intersection(*(set(record) for record in records)))
-  return np.array(steps), np.array([[record[step] for step in steps] for record in records])
+  steps = sorted(set.intersection(*(set(run) for own in found.values() for run in own)))
+  return np.array(steps), {
+    label: np.array([[run[step] for step in steps] for run in own]) for label, own in found.items()
+  }

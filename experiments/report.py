@@ -37,7 +37,7 @@ SECTIONS = {
   "projections": "Projections (Figs. 24-29)",
   "multistability": "Multistability (Fig. 10)",
 }
-MAX_ROWS = 40  # of a table in the page
+OPEN_ROWS, MAX_ROWS = 20, 200  # longer tables are folded, or left out
 CURVES = {
   "Training": {
     "Loss (nats)": "train.loss",
@@ -208,9 +208,8 @@ def _draw_curves(page, results, folder):
     if not found:
       page.heading("Curves")
       found = True
-    steps = next(iter(panels.values()))[0]
-    drawn = {axis: values for axis, (own, values) in panels.items() if len(own) == len(steps)}
-    results.figure(title.lower(), plotting.learning_curves(steps, drawn))
+    steps, values = ({axis: pair[i] for axis, pair in panels.items()} for i in (0, 1))
+    results.figure(title.lower(), plotting.learning_curves(steps, values))
     page.picture(results.files[-1], f"{title}.")
 
 
@@ -228,7 +227,8 @@ def _take_in(page, folder, title):
     with path.open(encoding="utf-8", newline="") as file:
       columns, *rows = csv.reader(file)
     if len(rows) <= MAX_ROWS:
-      page.table(columns, [[_number(cell) for cell in row] for row in rows])
+      folded = f"{path.stem}: {len(rows)} rows" if len(rows) > OPEN_ROWS else None
+      page.table(columns, [[_number(cell) for cell in row] for row in rows], folded)
 
 
 def _completed(folder):

@@ -23,7 +23,7 @@ import numpy as np
 
 import datasets
 from datasets import pipeline
-from experiments import evaluate, runs
+from experiments import evaluate, grid, runs
 from experiments.experiment import Refusal, run_directory
 from experiments.progress import Progress
 from experiments.tables import Table
@@ -34,7 +34,8 @@ from iodine.training import write_json
 def settings(**own):
   """The configuration of an experiment on runs: that of `evaluate`, and `own` keys.
 
-  `run=runs/3` is one run; `runs=[runs/3,runs/4]` are several, `runs=sweep/*` all in a folder.
+  `run=runs/3` is one run; `runs=[runs/3,runs/4]` are several, `runs=sweeps/slots` all of a
+  sweep, `runs=runs/*` all in a folder.
   """
   config = copy.deepcopy({**evaluate.CONFIG, "runs": None, "seed": 0, **own})
   config["data"]["name"] = "run"  # another data set with images of the same size
@@ -144,7 +145,9 @@ def _paths(config):
   for name in named:
     found = sorted(glob.glob(name), key=_natural) if set(name) & set("*?") else [name]
     found = [pathlib.Path(p) for p in found]
-    if name not in map(str, found):  # of a pattern, the training runs only
+    if any((p / grid.INDEX).is_file() for p in found):  # a sweep stands for its runs
+      found = [run for p in found for run in (grid.done_runs(p) or [p])]
+    elif name not in map(str, found):  # of a pattern, the training runs only
       found = [p for p in found if (p / runs.CHECKPOINTS).is_dir()]
     if not found:
       raise Refusal(f"there is no run in {name}")

@@ -317,7 +317,7 @@ def learning_curves(steps, curves, *, xlabel="Step", width=WIDTH):
   """Curves of training (paper, Figs. 23, 33-40).
 
   Args:
-    steps: [S].
+    steps: [S], or a dict from the name of a y axis to [S].
     curves: dict from the name of a y axis to [S], to [R, S] (several seeds: their median, and
       their range shaded), or to a dict from label (a run, an ablation) to such an array. NaN is
       left out.
@@ -330,16 +330,16 @@ def learning_curves(steps, curves, *, xlabel="Step", width=WIDTH):
   Raises:
     ValueError: an array is neither [S] nor [R, S].
   """
-  steps = np.asarray(steps)
 
   def draw(axis, values, color, label):
+    own = np.asarray(steps[axis.get_ylabel()] if isinstance(steps, Mapping) else steps)
     values = np.asarray(values, np.float64)
     values = values[None] if values.ndim == 1 else values
-    values = _array(axis.get_ylabel(), values, "R S", {"S": len(steps)})
+    values = _array(axis.get_ylabel(), values, "R S", {"S": len(own)})
     low, median, high = _quantiles(values, (0.0, 0.5, 1.0))
     if len(values) > 1:
-      axis.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
-    axis.plot(steps, median, color=color, label=label)
+      axis.fill_between(own, low, high, color=color, alpha=0.2, linewidth=0)
+    axis.plot(own, median, color=color, label=label)
 
   return _line_panels(curves, xlabel, draw, width)
 
@@ -587,6 +587,39 @@ def comparison(scores, errors=None, *, ylabel, limits=None, width=COLUMN):
     axis.set(ylabel=ylabel, ylim=limits)
     if len(scores) > 1:
       figure.legend(loc="outside upper center", ncols=min(len(scores), 5))
+  return figure
+
+
+def ranking(scores, *, xlabel, width=COLUMN):
+  """Many methods by one number (paper, Sec. 4.3: ablations).
+
+  Args:
+    scores: dict from a method to (mean, standard deviation or None).
+    xlabel: what the numbers are.
+    width: of the figure, inches.
+
+  Returns:
+    Figure: a row a method, in the order given; the first is the one to compare with, dotted.
+
+  Raises:
+    ValueError: there is nothing to compare.
+  """
+  if not scores:
+    raise ValueError("expected the scores of at least one method, got none")
+  means = np.array([mean for mean, _ in scores.values()], float)
+  spread = np.array([std or 0.0 for _, std in scores.values()], float)
+  rows = np.arange(len(scores))
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(width, 0.19 * len(scores) + 0.45), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(means[0], color="0.5", linestyle=":", linewidth=0.8)
+    axis.errorbar(means, rows, xerr=spread, fmt="none", ecolor="0.4", elinewidth=0.9)
+    axis.scatter(means, rows, s=14, color=PALETTE[0], zorder=3)
+    axis.set_yticks(rows, list(scores))
+    axis.set(ylim=(len(scores) - 0.5, -0.5), xlabel=xlabel)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x", color="0.92", linewidth=0.5)
+    axis.set_axisbelow(True)
   return figure
 
 
