@@ -1,7 +1,8 @@
 """Scores a run on held-out images: python -m experiments.evaluate with run=runs/3
 
 Writes metrics.json and figures (decomposition, refinement, scores by iteration) into a new folder
-runs/3/evaluate/N/test/. num_iterations, num_slots and the object-count filter may differ from training.
+runs/3/evaluate/N/test/. num_iterations, num_slots and the object-count filter may differ from
+training.
 """
 
 import copy

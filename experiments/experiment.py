@@ -11,6 +11,7 @@ import time
 
 import sacred
 import tensorflow as tf
+from docopt import docopt
 from sacred.arg_parser import get_config_updates
 from sacred.config.config_dict import ConfigDict
 from sacred.observers import FileStorageObserver
@@ -30,8 +31,7 @@ sacred.SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 for _name in ("absl", "fontTools"):  # lines about sharding, and about every glyph of a PDF
   logging.getLogger(_name).setLevel(logging.WARNING)
 
-RUN_OPTIONS = ("-F", "--file_storage", "-m", "--mongo_db", "-t", "--tiny_db", "-s", "--sql")
-UNOBSERVED_OPTIONS = ("-u", "--unobserved")
+OBSERVER_OPTIONS = ("--file_storage", "--mongo_db", "--tiny_db", "--sql", "--unobserved")
 
 
 class Refusal(SacredError):
@@ -99,15 +99,20 @@ class Modifier:
     return ConfigDict(self._function(current))(fixed, preset, fallback)
 
 
+def add_presets(experiment):
+  """Gives an experiment, whose keys include those of training, all presets and modifiers."""
+  for name, preset in configs.PRESETS.items():
+    experiment.add_named_config(name, copy.deepcopy(preset))
+  for name, function in configs.MODIFIERS.items():
+    experiment.named_configs[name] = Modifier(function)
+
+
 data_ingredient = sacred.Ingredient("data", base_dir=str(ROOT))
 data_ingredient.add_config(copy.deepcopy(configs.DATA))
 
 # The training experiment stands here, not in train.py, which `python -m` would make exist twice.
 ex = make_experiment("iodine", configs.BASE, [data_ingredient])
-for _name, _preset in configs.PRESETS.items():
-  ex.add_named_config(_name, copy.deepcopy(_preset))
-for _name, _function in configs.MODIFIERS.items():
-  ex.named_configs[_name] = Modifier(_function)
+add_presets(ex)
 
 
 def run_commandline(experiment, argv=None, storage="runs"):
@@ -123,18 +128,18 @@ def run_commandline(experiment, argv=None, storage="runs"):
   """
   argv = list(sys.argv if argv is None else argv)
   try:
-    words = argv[argv.index("with") + 1 :] if "with" in argv else []
-    names = [w for w in words if "=" not in w and not w.startswith("-")]
+    options = docopt(experiment.get_usage()[2], argv[1:], default_help=False)
+    words = options["UPDATE"]
+    rest = [a for a in argv[1:] if a not in ("with", *words)]
+    updates, names = get_config_updates(words)
     check_names(experiment, names)
-    updates, _ = get_config_updates([w for w in words if "=" in w and not w.startswith("-")])
     check_keys(experiment, updates)
     if updates.get("resume_from"):
       words = resumed_words(updates["resume_from"], names) + words
     # data sets first, so that a modifier knows what it modifies
     words.sort(key=lambda w: ("=" in w, w not in configs.PRESETS))
-    if "with" in argv:
-      argv = [*argv[: argv.index("with") + 1], *words]
-    if not any(a.split("=")[0] in (*RUN_OPTIONS, *UNOBSERVED_OPTIONS) for a in argv):
+    argv = [argv[0], *rest, *(["with", *words] if words else [])]
+    if not any(options[option] for option in OBSERVER_OPTIONS):
       folder = storage(updates) if callable(storage) else storage
       experiment.observers.append(FileStorageObserver(folder))
   except Refusal as error:

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+from sacred.observers import FileStorageObserver
+
+from experiments import benchmark
+from experiments.experiment import Refusal
+from tests.experiments.conftest import TINY
+
+
+def run(tmp_path, **updates):
+  benchmark.ex.observers[:] = [FileStorageObserver(tmp_path)]
+  try:
+    return benchmark.ex.run(config_updates={**TINY, "repeats": 2, **updates})
+  finally:
+    benchmark.ex.observers.clear()
+
+
+def test_a_variant_is_measured_beside_the_plain_one(tmp_path, capsys, tiny_data):
+  run(
+    tmp_path,
+    parts=["inference"],
+    compare=[{"num_slots": 6}],
+    data={"dir": str(tiny_data), "image_size": [14, 14]},
+  )
+  report = json.loads((tmp_path / "1" / "benchmark.json").read_text())
+  plain, more_slots = report["rows"]
+  assert more_slots["variant"] == "num_slots=6"
+  assert more_slots["flops"] > plain["flops"] > 0
+  for row in report["rows"]:
+    assert row["quartiles"][0] <= row["seconds"] <= row["quartiles"][1]
+    assert row["peak_memory"] >= row["base_memory"] > 0
+    assert row["share_of_ceiling"] > 0
+  assert "inference num_slots=6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ("updates", "message"),
+  [
+    ({"parts": ["training"]}, "no part 'training'"),
+    ({"compare": [{"nun_slots": 6}]}, "no key 'nun_slots'"),
+  ],
+)
+def test_what_cannot_be_measured(tmp_path, updates, message):
+  with pytest.raises(Refusal, match=message):
+    run(tmp_path, **updates)
