@@ -19,7 +19,7 @@ from datasets import clevr_layout, geometry, rendering, scene
 SPEC = scene.get_spec("clevr")
 CHUNK_SIZE = 10
 PARAMETER_HELP = {
-  "image_size": "height and width; square: the training crop, rendered directly",
+  "image_size": "height and width; square (or one number): the training crop, rendered directly",
   "min_objects": "fewest objects in a scene",
   "max_objects": "most objects in a scene, at most 10",
   "quality": f"one of {', '.join(rendering.QUALITIES)}",
@@ -149,7 +149,8 @@ def generate_chunk(
   Raises:
     ValueError: a parameter is out of range.
   """
-  size, crop = tuple(image_size), _crop_of(tuple(image_size))
+  size = tuple(image_size) * (2 if len(image_size) == 1 else 1)
+  crop = _crop_of(size)
   if not 1 <= min_objects <= max_objects <= SPEC.max_entities - 1:
     raise ValueError(
       f"expected 1 <= min_objects <= max_objects <= 10, got {min_objects} and {max_objects}"

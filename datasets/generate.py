@@ -124,7 +124,7 @@ def _file_name(spec, parameters, known):
   size = parameters.get("image_size", known.get("image_size"))
   if size is None or size == known.get("image_size"):
     return spec.file
-  return records.sized_name(spec.file, (size, size) if np.isscalar(size) else tuple(size))
+  return records.sized_name(spec.file, np.broadcast_to(size, 2))
 
 
 class _Jobs:
