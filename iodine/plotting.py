@@ -856,8 +856,12 @@ def _line_panels(panels, xlabel, draw, width, integer_x=False):
       if integer_x:
         axis.xaxis.get_major_locator().set_params(integer=True)
     if labels != [None]:
-      handles, names = figure.axes[0].get_legend_handles_labels()
-      figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 6))
+      handles = {}
+      for axis in figure.axes:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+          handles.setdefault(name, handle)
+      columns = min(len(handles), 6)
+      figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
   return figure
 
 
