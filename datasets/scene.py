@@ -78,6 +78,7 @@ class DatasetSpec:
     scalar_strings: whether the released file stores image and mask as one string each (CATER)
       rather than as one string per byte.
     generator: module with `generate_chunk`; None where we cannot make a substitute.
+    rendered: whether the generator renders, which takes hours, not minutes.
     variant: passed to the generator as `variant` where not empty.
     parameters: of the generator, where this dataset departs from its defaults.
     generate_args: arguments of `python -m datasets.generate` that make this dataset.
@@ -100,6 +101,7 @@ class DatasetSpec:
   num_train: int | None = None
   scalar_strings: bool = False
   generator: str | None = None
+  rendered: bool = False
   variant: str = ""
   parameters: Mapping[str, object] = dataclasses.field(default_factory=dict)
   generate_args: str = ""
@@ -250,6 +252,7 @@ _CLEVR = DatasetSpec(
   training_size=(128, 128),
   num_train=70_000,
   generator="datasets.clevr",
+  rendered=True,
   generate_args="clevr",
 )
 
@@ -269,6 +272,7 @@ def _objects_room(name, file, max_entities, variant, generate_args, num_frames=N
       "stores_visibility": False,
       "num_frames": num_frames,
       "generator": "datasets.objects_room",
+      "rendered": True,
       "variant": variant,
       "generate_args": generate_args,
       **fields,

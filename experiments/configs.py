@@ -14,6 +14,7 @@ DATA = {
   "name": "tetrominoes",  # a data set of datasets.get_spec
   "path": None,  # a file or a list of files instead of the data set's own name under `dir`
   "dir": "data",
+  "generate": False,  # generate a missing data set first, if that takes minutes only
   "image_size": None,  # (H, W) to resize to; the data set's training size by default
   "num_train": None,  # None: all but the validation and test records behind
   "num_validation": 320,

@@ -1,10 +1,12 @@
 """Finished or stopped runs: their data, configuration and model."""
 
+import os
 import pathlib
 
 import tensorflow as tf
 
 import datasets
+from datasets import generate, records
 from experiments.experiment import Refusal, load_config
 from iodine import Iodine, ModelConfig, serving
 from iodine.training import CheckpointError, restore
@@ -31,9 +33,25 @@ SPLIT_KEYS = ("num_train", "num_validation", "num_test", "min_objects", "max_obj
 
 
 def check_data(data):
-  """Raises datasets.DataError if the file is missing, damaged or of another kind."""
+  """Raises datasets.DataError if the file is missing, damaged or of another kind.
+
+  With data["generate"] a missing file is generated first, unless that means rendering.
+  """
+  if data["generate"]:
+    _generate_if_missing(data)
   options = {k: data[k] for k in FILE_KEYS}
   datasets.check(dataset_spec(data), data_dir=data["dir"], **options)
+
+
+def _generate_if_missing(data):
+  spec = dataset_spec(data)
+  try:
+    records.find_files(spec, data["path"], data["dir"], data["image_size"])
+  except datasets.DataError:
+    if data["path"] is None and spec.generator and not spec.rendered:
+      num_train = data["num_train"] or spec.num_train
+      num = num_train + data["num_validation"] + data["num_test"]
+      generate.generate(spec, num, data["dir"], workers=os.cpu_count())
 
 
 def describe_data(data):

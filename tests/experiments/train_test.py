@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import evaluate, interrupts, runs
+import datasets
+from experiments import configs, evaluate, interrupts, runs
 from experiments.experiment import Refusal
 from tests.experiments.conftest import run_experiment
 
@@ -137,3 +138,15 @@ def test_a_run_that_is_not_there(tmp_path):
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(Refusal, match="damaged"):
     runs.load_run(tmp_path)
+
+
+def test_missing_data_are_generated_if_asked_for(tmp_path):
+  data = {**configs.DATA, "name": "shapes", "dir": str(tmp_path), "num_train": 20}
+  data |= {"num_validation": 3, "num_test": 2}
+  with pytest.raises(datasets.DataError, match="datasets.generate shapes"):
+    runs.check_data(data)
+  for _ in range(2):  # the second time it is there
+    runs.check_data({**data, "generate": True})
+  assert "train 20 " in runs.describe_data(data)
+  with pytest.raises(datasets.DataError, match="download"):  # rendering takes hours
+    runs.check_data({**data, "name": "clevr", "generate": True})
