@@ -1,0 +1,35 @@
+"""The models in the repository do what their metadata say, on scenes made anew."""
+
+import json
+import pathlib
+
+import numpy as np
+
+import iodine
+from datasets import tetrominoes
+from iodine import metrics
+
+MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
+
+
+def test_tetrominoes_quick():
+  folder = MODELS / "tetrominoes_quick"
+  model = iodine.load(folder)
+  size = model.metadata["image_size"][0]
+  scenes = tetrominoes.generate_chunk(seed=2026, chunk=0, image_size=size, block_size=2)
+  masks = scenes["mask"][:320] / np.float32(255)
+  found = model.infer(scenes["image"][:320], seed=0)
+  scores = metrics.ari_fg(masks, found.masks).numpy()
+  # Both are means over 320 scenes: four standard errors of their difference.
+  tolerance = 4 * np.sqrt(2 / 320) * scores.std()
+  assert abs(scores.mean() - model.metadata["ari_fg"]) < tolerance
+  assert model.metadata["num_images"] == 320
+  report = json.loads((folder / "test" / "metrics.json").read_text())
+  assert report["ari_fg"] == model.metadata["ari_fg"]
+
+
+def test_models_are_small():
+  for folder in MODELS.iterdir():
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size < 5_000_000, folder
+    assert {"saved_model", "config.json", "metrics.json"} <= {p.name for p in folder.iterdir()}

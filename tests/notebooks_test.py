@@ -1,0 +1,38 @@
+"""The notebooks run from top to bottom, and what is committed of them is fit to be read."""
+
+import json
+import pathlib
+
+import nbformat
+import pytest
+
+from notebooks import execute
+
+PATHS = execute.notebooks()
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_it_runs(path):
+  notebook = execute.execute(path, timeout=180)
+  committed = nbformat.read(path, as_version=4)
+  for ours, theirs in zip(notebook.cells, committed.cells, strict=True):
+    assert ours.source == theirs.source
+    if ours.cell_type == "code":  # the same kinds of output, whatever the numbers
+      assert [kinds(o) for o in ours.outputs] == [kinds(o) for o in theirs.outputs], ours.source
+
+
+def kinds(output):
+  return output.output_type, sorted(output.get("data", {}))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_what_is_committed(path):
+  text = path.read_text()
+  notebook = nbformat.reads(text, as_version=4)
+  nbformat.validate(notebook)
+  assert len(text) < 1_000_000
+  for place in (pathlib.Path.home(), pathlib.Path.cwd(), "/tmp/"):
+    assert json.dumps(str(place))[1:-1] not in text
+  words = sum(len(c.source.split()) for c in notebook.cells if c.cell_type == "markdown")
+  assert words > 300  # a tutorial, not a dump of cells
+  assert any("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", ()))
