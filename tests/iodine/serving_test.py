@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -242,6 +243,37 @@ def test_a_fresh_process_without_our_code(paper, tmp_path):
   found = loaded.infer(images)
   np.testing.assert_array_equal(out["masks"], found.masks)
   np.testing.assert_array_equal(out["more"], loaded.refine(found.state, images).masks)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux")
+def test_memory_does_not_grow_with_iterations(tmp_path):
+  model = Iodine(
+    ModelConfig(
+      image_size=(32, 32, 3),
+      num_slots=4,
+      latent_size=4,
+      decoder_channels=(4,),
+      encoder_channels=(4,),
+      mlp_sizes=(4,),
+      lstm_size=0,
+    )
+  )
+  model.create_variables()
+  serving.export(model, tmp_path / "model")
+  loaded = iodine.load(tmp_path / "model")
+  images = np.zeros([32, 32, 32, 3], np.uint8)
+
+  def peak(num_iterations):
+    """Megabytes resident at most."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    loaded.infer(images, num_iterations)
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+  peak(5)
+  grown = peak(40) - peak(5)
+  # means, masks and mask logits of 35 iterations more would take 32 x 4 x 1024 x 5 x 4 bytes each
+  assert grown < 0.1 * 35 * 32 * 4 * 1024 * 5 * 4 / 2**20
 
 
 IMAGE = np.zeros([8, 10, 3], np.float32)
