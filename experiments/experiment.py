@@ -7,6 +7,7 @@ import json
 import logging
 import pathlib
 import sys
+import tempfile
 import time
 
 import sacred
@@ -141,6 +142,7 @@ def run_commandline(experiment, argv=None, storage="runs"):
     argv = [argv[0], *rest, *(["with", *words] if words else [])]
     if not any(options[option] for option in OBSERVER_OPTIONS):
       folder = storage(updates) if callable(storage) else storage
+      check_writable(folder)
       experiment.observers.append(FileStorageObserver(folder))
   except Refusal as error:
     print(f"{pathlib.Path(argv[0]).name}: {error}", file=sys.stderr)
@@ -150,6 +152,15 @@ def run_commandline(experiment, argv=None, storage="runs"):
   except Stopped as stopped:
     print(stopped, file=sys.stderr)
     sys.exit(stopped.exit_code)
+
+
+def check_writable(folder):
+  """Makes a folder; raises Refusal where nothing can be written into it."""
+  try:
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except OSError as error:
+    raise Refusal(f"cannot record runs in {folder}: {error.strerror}") from error
 
 
 def check_names(experiment, names):

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from sacred.arg_parser import get_config_updates
 
+import datasets
 from experiments import evaluate, interrupts, runs
 from experiments.experiment import (
   Refusal,
@@ -62,8 +63,11 @@ def train(_run, _config):
     )
     try:
       return _train(_run, config, trainer, directory)
-    except tf.errors.UnavailableError as error:
-      if not trainer.is_multi_worker:
+    except (datasets.DataError, tf.errors.OpError) as error:
+      lost = datasets.data_error(error) if isinstance(error, tf.errors.OpError) else error
+      if lost is not None and trainer.steps_done:
+        raise Refusal(f"{lost}; what was saved is intact: resume_from={directory}") from error
+      if not (trainer.is_multi_worker and isinstance(error, tf.errors.UnavailableError)):
         raise
       raise Refusal(
         "another worker of the cluster is gone, which stops them all: start the same command on "

@@ -1,9 +1,13 @@
 """The training step under a distribution strategy, and its checkpoints (paper, Sec. 3.3)."""
 
+import contextlib
 import dataclasses
+import glob
 import json
 import os
 import pathlib
+import re
+import shutil
 
 import tensorflow as tf
 import tf_keras
@@ -450,10 +454,22 @@ class Checkpoints:
       write_json(self.directory / "config.json", dataclasses.asdict(self._config))
       return manager.save(checkpoint_number=self._step.numpy())
     except (OSError, tf.errors.OpError) as error:
-      reason = str(error).splitlines()[0]
+      self._remove_unfinished(manager)
+      reason = re.sub(r"^\{\{.*?\}\} ", "", str(error)).splitlines()[0]  # name of a graph node
       raise CheckpointError(
         f"cannot write a checkpoint to {self.directory}: {reason}; the ones before are intact"
       ) from error
+
+  def _remove_unfinished(self, manager):
+    """Takes away what a failed write left: on a full disk, the room for the run's record."""
+    name = "best" if manager is self._best else "ckpt"
+    prefix = os.path.join(manager.directory, f"{name}-{self._step.numpy()}")
+    if os.path.exists(f"{prefix}.index"):
+      return
+    shutil.rmtree(f"{prefix}_temp", ignore_errors=True)
+    for path in glob.glob(f"{glob.escape(prefix)}.*"):
+      with contextlib.suppress(OSError):
+        os.remove(path)
 
 
 def restore(checkpoint, model, directory, which="last"):

@@ -1,12 +1,17 @@
 """Trainings that are killed, and what is left of them."""
 
 import re
+import shutil
 import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments import runs
+from experiments.experiment import Refusal, check_writable
+from iodine.training import Trainer
+from tests.experiments.conftest import run_experiment
 from tests.experiments.victims import Fault, Launcher
 
 STEPS_A_KILL = 8  # at most as many steps between two kills
@@ -73,12 +78,124 @@ def test_killed_again_and_again_a_run_ends_bit_identical(num_kills, data, tmp_pa
 
   for which in (f"ckpt-{options['num_steps']}", "best"):
     ours, theirs = (checkpoint(launcher.last_run(), which) for launcher in (killed, whole))
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-      np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    assert_same(ours, theirs)
   ours, theirs = (curves(launcher.last_run()) for launcher in (killed, whole))
   assert len(theirs["train/loss"]) == options["num_steps"]
   assert ours == theirs
+
+
+SENTENCE = re.compile(r"^experiments\.experiment\.Refusal: (.*)$", re.MULTILINE)
+
+
+def refusal(code, printed):
+  """The one sentence with which a run ended."""
+  assert code == 1, printed
+  assert "Traceback" not in printed
+  assert len(SENTENCE.findall(printed)) == 1, printed
+  return SENTENCE.findall(printed)[0]
+
+
+def files(folder):
+  return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_full_disk_leaves_the_checkpoints_before(data, tmp_path):
+  launcher = Launcher(tmp_path / "runs")
+  options = {"num_steps": 9, "checkpoint_every": 2, "validate_every": 0, "data": data}
+  code, printed = launcher.run(Fault("full", at=3, count=20_000), **options)
+  run = launcher.last_run()
+  sentence = refusal(code, printed)
+  assert sentence.startswith(f"cannot write a checkpoint to {run}/checkpoints: ")
+  assert "File too large" in sentence
+  assert sentence.endswith("the ones before are intact")
+  left = [f"ckpt-{n}.{kind}" for n in (2, 4) for kind in ("data-00000-of-00001", "index")]
+  assert files(run / "checkpoints") == ["checkpoint", *left, "config.json"]
+  assert checkpoint(run, "ckpt-4")["step/.ATTRIBUTES/VARIABLE_VALUE"] == 4
+
+
+def test_a_folder_that_cannot_be_written(data, tmp_path):
+  launcher = Launcher(tmp_path / "runs")
+  options = {"num_steps": 9, "checkpoint_every": 2, "validate_every": 0, "data": data}
+  code, printed = launcher.run(Fault("blocked", at=2), **options)
+  assert "cannot write a checkpoint to" in refusal(code, printed)
+  moved = launcher.last_run() / "moved"
+  assert {"ckpt-2.index", "ckpt-2.data-00000-of-00001"} <= set(files(moved))
+  (tmp_path / "file").write_text("")
+  with pytest.raises(Refusal, match=r"cannot record runs in .*file/runs: Not a directory"):
+    check_writable(tmp_path / "file" / "runs")
+
+
+def test_a_damaged_last_checkpoint_costs_the_steps_since_the_one_before(
+  trained_run, data, tmp_path, capsys
+):
+  shutil.copytree(trained_run, tmp_path / "damaged")
+  path = tmp_path / "damaged" / "checkpoints" / "ckpt-6.data-00000-of-00001"
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 255
+  path.write_bytes(content)
+  run_experiment(tmp_path / "runs", resume_from=str(tmp_path / "damaged"), data=data)
+  printed = capsys.readouterr().out
+  assert f"{tmp_path}/damaged/checkpoints/ckpt-6 is damaged; took the one before" in printed
+  assert "from step 3 to 6" in printed
+  assert_same(checkpoint(tmp_path / "runs" / "1", "ckpt-6"), checkpoint(trained_run, "ckpt-6"))
+
+
+def test_validation_and_pictures_change_nothing(trained_run, data, tmp_path):
+  run_experiment(tmp_path, validate_every=0, image_every=2, data=data)
+  ours, theirs = (checkpoint(run, "ckpt-6") for run in (tmp_path / "1", trained_run))
+  for tensors in (ours, theirs):
+    del tensors["best_score/.ATTRIBUTES/VARIABLE_VALUE"]
+  assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "skip"])
+def test_nan_in_the_data(on_nan, data, tmp_path, monkeypatch, capsys):
+  load_data = runs.load_data
+
+  def broken(data, split, *args, **kwargs):
+    dataset = load_data(data, split, *args, **kwargs)
+    if split != "train":
+      return dataset
+    nan = lambda i, scene: {**scene, "image": tf.where(i == 4, np.nan, scene["image"])}
+    return dataset.enumerate().map(nan)
+
+  monkeypatch.setattr(runs, "load_data", broken)
+  options = {"log_every": 1, "validate_every": 0, "on_nan": on_nan, "data": data}
+  if on_nan == "stop":
+    with pytest.raises(Refusal, match=r"step 5: nll, .*not finite in 1 step.*checkpoint is intact"):
+      run_experiment(tmp_path, **options)
+    assert "ckpt-3.index" in files(tmp_path / "1" / "checkpoints")
+    assert "ckpt-6.index" not in files(tmp_path / "1" / "checkpoints")
+  else:
+    run_experiment(tmp_path, **options)
+    assert "which updated nothing; 1 so far" in capsys.readouterr().out
+    for value in checkpoint(tmp_path / "1", "ckpt-6").values():
+      assert value.dtype.kind != "f" or not np.isnan(value).any()
+
+
+def test_data_that_disappears(tiny_data, tmp_path, monkeypatch):
+  shutil.copytree(tiny_data, tmp_path / "data")
+  train_step = Trainer.train_step
+
+  def step(self, batch):
+    for path in (tmp_path / "data").glob("*"):
+      path.unlink()
+    return train_step(self, batch)
+
+  monkeypatch.setattr(Trainer, "train_step", step)
+  with pytest.raises(Refusal, match=r"does not exist.*what was saved is intact: resume_from="):
+    run_experiment(
+      tmp_path / "runs",
+      checkpoint_every=2,
+      data={"dir": str(tmp_path / "data")},
+    )
+  assert "ckpt-2.index" in files(tmp_path / "runs" / "1" / "checkpoints")
+
+
+def assert_same(ours, theirs):
+  assert ours.keys() == theirs.keys()
+  for name in ours:
+    np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
 def checkpoint(run, which):

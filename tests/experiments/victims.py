@@ -33,10 +33,12 @@ class Fault:
     kind: "step", a signal some time after a step began; "start", a signal some time after the
       process began; "cut", SIGKILL's like at a byte of a checkpoint's file; "change", SIGKILL at a
       change in the checkpoint folder while one is written; "replace", SIGKILL before or after
-      `config.json` is moved into place.
+      `config.json` is moved into place; "full", no file grows beyond a size from a checkpoint on;
+      "blocked", a checkpoint's folder can no longer be written.
     at: number of the step, from 1, or of the checkpoint, from 1, both in this process.
     delay: seconds, for "step" and "start".
-    count: bytes for "cut"; number of the change for "change"; 0 (before), 1 (after) for "replace".
+    count: bytes for "cut" and "full"; number of the change for "change"; 0 (before) or 1 (after)
+      for "replace".
     signum: for "step" and "start".
   """
 
@@ -147,6 +149,10 @@ def arrange(fault):
     _before(tf.train.CheckpointManager, "save", fault.at, lambda: limit_files(fault.count, True))
   elif fault.kind == "change":
     _before(tf.train.CheckpointManager, "save", fault.at, lambda: _watch(fault.count), manager=True)
+  elif fault.kind == "full":
+    _before(tf.train.CheckpointManager, "save", fault.at, lambda: limit_files(fault.count, False))
+  elif fault.kind == "blocked":
+    _before(tf.train.CheckpointManager, "save", fault.at, _block, manager=True)
   elif fault.kind == "replace":
     _around_replace(fault)
   else:
@@ -206,6 +212,13 @@ def _watch(number):
     os.kill(os.getpid(), signal.SIGKILL)
 
   threading.Thread(target=watch, daemon=True).start()
+
+
+def _block():
+  """Puts a file where the checkpoint folder was; for root may write into a read-only folder."""
+  folder = pathlib.Path(_watched[0])
+  folder.rename(folder.with_name("moved"))
+  folder.write_text("")
 
 
 def _around_replace(fault):
