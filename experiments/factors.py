@@ -7,6 +7,8 @@ Objects that are not visible count nowhere. DCI (Eastwood and Williams 2018) of 
 More objects to fit on: data.num_validation=5000, if the run has not learned from these records.
 """
 
+import threadpoolctl
+
 from experiments.experiment import main, make_experiment, run_commandline
 from experiments.subjects import Results, collect, factor_kinds, open_run, settings, storage
 from iodine import factors, plotting
@@ -31,7 +33,8 @@ def predict_factors(_run, _config):
   }
   kinds = factor_kinds(subject, held_out["test"], names_in(config["factors"]))
   train, test = (held_out[split].objects(config["seed"]) for split in ("validation", "test"))
-  scores = factors.regress_factors(train, test, kinds)
+  with threadpoolctl.threadpool_limits(1):  # see projections
+    scores = factors.regress_factors(train, test, kinds)
   fields = ("score", "error", "random_slot", "constant", "constant_error")
   matched = held_out["test"].share_matched
   print(f"{len(train.latents)} objects to fit on, {len(test.latents)} to score on; ", end="")

@@ -125,11 +125,12 @@ def parse(combination):
   """ "shape=2,color=[1,0,0]", or a dict, as a dict."""
   if not isinstance(combination, str):
     return dict(combination)
-  found = dict(re.findall(r"(\w+)=(\[[^]]*\]|[^,]+)", combination))
+  found = re.findall(r"(\w+)=(\[[^]]*\]|[^,]+)", combination)
   try:
-    return {name: ast.literal_eval(value.strip()) for name, value in found.items()}
+    if found:
+      return {name: ast.literal_eval(value.strip()) for name, value in found}
   except (ValueError, SyntaxError):
-    found = {}
+    pass
   raise Refusal(f"a combination is written as shape=2,color=4, got {combination!r}")
 
 

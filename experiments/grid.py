@@ -32,6 +32,7 @@ CONFIG = {
   "seeds": [1, 2, 3],
   "processes": 1,  # at a time
 }
+COMMAND = (sys.executable, "-m", "experiments.train")
 INDEX = "index.json"
 POLL = 0.2  # seconds
 SCORES = {"ari_fg": "ARI-FG", "ari": "ARI", "mse": "MSE", "kl": "KL"}
@@ -176,7 +177,7 @@ def _start(folder, index, job):
   log = (own / "output.txt").open("a")
   with log:
     return subprocess.Popen(
-      [sys.executable, "-m", "experiments.train", "-F", str(own.resolve()), "with", *words],
+      [*COMMAND, "-F", str(own.resolve()), "with", *words],
       cwd=pathlib.Path.cwd(),
       env=_environment(),
       stdout=log,

@@ -5,6 +5,7 @@ PCA and t-SNE of the latents of the slots that hold an object, coloured by each 
 """
 
 import numpy as np
+import threadpoolctl
 from sklearn import decomposition, manifold
 
 from experiments.experiment import Refusal, main, make_experiment, run_commandline
@@ -56,7 +57,10 @@ def project(latents, config):
   tsne = manifold.TSNE(
     perplexity=perplexity, init="pca", learning_rate="auto", random_state=config["seed"]
   )
-  return {"PCA": decomposition.PCA(2).fit_transform(latents), "t-SNE": tsne.fit_transform(latents)}
+  pca = decomposition.PCA(2, random_state=config["seed"])
+  # threads that wait for one another make this many times slower on a busy machine
+  with threadpoolctl.threadpool_limits(1):
+    return {"PCA": pca.fit_transform(latents), "t-SNE": tsne.fit_transform(latents)}
 
 
 def color_by(name, kind, values):

@@ -192,7 +192,8 @@ def _check_unseen(path, trained, asked):
   counts = ("num_train", "num_validation", "num_test")
   if all(trained[k] == asked[k] for k in counts):
     return
-  source = pipeline.Source(runs.dataset_spec(asked), asked["path"], data_dir=asked["dir"])
+  options = {"data_dir": asked["dir"], "image_size": asked["image_size"]}
+  source = pipeline.Source(runs.dataset_spec(asked), asked["path"], **options)
 
   def ranges(data):
     wanted = [data[k] for k in counts]

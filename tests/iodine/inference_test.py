@@ -1,0 +1,62 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine import Iodine, ModelConfig, evaluation
+from iodine.inference import Inference
+
+CONFIG = ModelConfig(
+  image_size=(8, 8, 3),
+  num_slots=3,
+  num_iterations=2,
+  latent_size=4,
+  decoder_channels=(8,),
+  encoder_channels=(8,),
+  mlp_sizes=(8,),
+  lstm_size=5,
+)
+IMAGES = tf.constant(np.random.default_rng(0).uniform(size=[5, 8, 8, 3]), tf.float32)
+
+
+@pytest.fixture(scope="module", params=[False, True])
+def model(request):
+  tf.random.set_seed(0)
+  scale = "variance" if request.param else "stddev"
+  model = Iodine(dataclasses.replace(CONFIG, final_decode=request.param, latent_scale=scale))
+  model.create_variables()
+  return model
+
+
+def test_it_is_the_unrolled_model(model):
+  decoded = Inference(model, num_iterations=3, num_slots=4).iterations(IMAGES, seed=6)
+  output = model(IMAGES, num_iterations=3, num_slots=4, seed=[6, 1])
+  names = {"mean": "posterior_mean", "stddev": "posterior_stddev"}
+  for name in ("mean", "stddev", "z", "means", "mask_logits", "masks", "nll"):
+    expected = getattr(output, names.get(name, name))
+    np.testing.assert_allclose(getattr(decoded, name), expected, rtol=1e-3, atol=1e-4, err_msg=name)
+  np.testing.assert_allclose(decoded.kl.sum(-1), output.kl, rtol=1e-3, atol=1e-3)
+
+
+def test_the_last_decode_does_not_depend_on_the_batch(model):
+  infer = Inference(model)
+  together = infer(IMAGES, seed=1)
+  np.testing.assert_allclose(together.masks, infer.iterations(IMAGES, seed=1).masks[-1], atol=1e-6)
+  alone = infer(IMAGES[3:4], seed=1, first_index=3)
+  for name, value in alone._asdict().items():
+    expected = getattr(together, name)[3:4]
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+  assert np.abs(infer(IMAGES, seed=2).z - together.z).max() > 0.1
+
+
+def test_it_agrees_with_the_evaluator(model):
+  scores = evaluation.Evaluator(model, seed=3)([{"image": IMAGES}])
+  decoded = Inference(model)(IMAGES, seed=3)
+  error = np.mean((IMAGES - decoded.reconstruction) ** 2, axis=(1, 2, 3))
+  np.testing.assert_allclose(scores["mse"][:, -1], error, rtol=1e-4)
+
+
+def test_wrong_numbers(model):
+  with pytest.raises(ValueError, match="num_slots must be at least 2"):
+    Inference(model, num_slots=1)
