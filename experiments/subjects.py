@@ -23,7 +23,7 @@ import numpy as np
 
 import datasets
 from datasets import pipeline
-from experiments import evaluate, grid, runs
+from experiments import configs, evaluate, grid, runs
 from experiments.experiment import Refusal, run_directory
 from experiments.progress import Progress
 from experiments.tables import Table
@@ -162,7 +162,8 @@ def _natural(path):
 
 def _open(path, which, changes):
   config, model, step = runs.load_run(path, which)
-  data = {**config["data"], **changes}
+  # keys that are younger than the run have their defaults; scenes made anew would be others
+  data = {**configs.DATA, **config["data"], **changes, "generate": False}
   if data["name"] != config["data"]["name"] and "path" not in changes:
     data["path"] = None
   size, expected = _size(data), tuple(model.config.image_size)
