@@ -133,6 +133,9 @@ def test_learning_curves_take_one_run_or_several():
   np.testing.assert_array_equal(several.get_ydata(), runs[1])
   np.testing.assert_array_equal(one.get_ydata(), runs[0])
   np.testing.assert_array_equal(figure.axes[1].get_lines()[0].get_xdata(), steps)
+  own = {"Loss": steps, "ARI": steps[:2]}
+  figure = plotting.learning_curves(own, {"Loss": runs[0], "ARI": runs[1, :2]})
+  np.testing.assert_array_equal(figure.axes[1].get_lines()[0].get_xdata(), [0, 10])
 
 
 @pytest.mark.parametrize("num_slots", [1, 11, 15])
@@ -282,6 +285,16 @@ def test_comparison_has_a_bar_for_each_number():
   assert [text.get_text() for text in axis.texts] == ["0.50", "0.70", "0.00", "1.00"]
   with pytest.raises(ValueError, match="at least one method"):
     plotting.comparison({}, ylabel="ARI")
+
+
+def test_ranking_has_a_row_a_method_from_the_top():
+  figure = plotting.ranking({"all": (0.9, 0.1), "without x": (0.4, None)}, xlabel="ARI")
+  (axis,) = figure.axes
+  np.testing.assert_array_equal(axis.collections[-1].get_offsets(), [[0.9, 0], [0.4, 1]])
+  assert [label.get_text() for label in axis.get_yticklabels()] == ["all", "without x"]
+  assert axis.yaxis_inverted()
+  with pytest.raises(ValueError, match="at least one method"):
+    plotting.ranking({}, xlabel="ARI")
 
 
 def test_importances():
