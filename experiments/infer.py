@@ -69,7 +69,9 @@ def infer(_run, _config):
 
 def find(patterns):
   """Files that match a pattern or several, in order: list of paths."""
-  patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+  if isinstance(patterns, str):  # Sacred leaves [a.png,b.png] a string
+    listed = patterns.startswith("[") and patterns.endswith("]")
+    patterns = [p.strip() for p in patterns[1:-1].split(",")] if listed else [patterns]
   paths = []
   for pattern in patterns:
     matches = sorted(glob.glob(pattern, recursive=True)) or [pattern]

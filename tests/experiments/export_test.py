@@ -96,6 +96,8 @@ def test_pictures_that_cannot_be_read(metadata, tmp_path):
     infer.read(tmp_path / "deep.png", metadata)
   with pytest.raises(Refusal, match=r"there is no picture .*\*\.jpg"):
     infer.find(str(tmp_path / "*.jpg"))
+  both = infer.find(f"[{tmp_path / 'deep.png'}, {tmp_path}/a*]")
+  assert [path.name for path in both] == ["deep.png", "a.png"]
   assert infer.distinct(["a", "b", "a"]) == ["a", "b", "a_2"]
 
 
