@@ -60,15 +60,16 @@ def report(_run, _config):
   page = Page(f"{subject.dataset}: run {pathlib.Path(subject.folder).name}")
   page.facts(_facts(subject))
   page.heading("Scores")
-  scores = score(subject, _config, num_iterations=_config["test_iterations"])
   at = _config["num_iterations"] or subject.model.config.num_iterations
+  scores = score(subject, _config, num_iterations=max(at, _config["test_iterations"]))
   at = min(at + int(subject.model.config.final_decode), scores["mse"].shape[1])
   summary = evaluation.summarize({name: values[:, :at] for name, values in scores.items()})
   paper = PAPER.get(subject.config.get("preset"))
-  page.table(["", *SCORES.values()], [["this run", *(summary[k] for k in SCORES)]] + (
-    [["paper, at full size", f"{paper.mean} ± {paper.std}", *[""] * (len(SCORES) - 1)]]
-    if paper else []
-  ))  # fmt: skip
+  rows = [["this run", *(summary[name] for name in SCORES)]]
+  if paper:
+    said = f"{paper.mean:.3f} ± {paper.std:.3f}"
+    rows.append(["paper, at full size", said, *[""] * (len(SCORES) - 1)])
+  page.table(["", *SCORES.values()], rows)
   page.text(
     f"Means over {summary['num_images']} images of the {_config['split']} split, "
     f"{summary['num_foreground']} of them with foreground, after {at} iterations. MSE in units of "
