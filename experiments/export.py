@@ -68,11 +68,17 @@ def export_run(run, out=None, which="best"):
 def export_model(model, config, step, out, scores=None):
   """Writes a SavedModel with the metadata of a run's configuration; returns the metadata."""
   out = pathlib.Path(out)
-  if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    if not (out / "saved_model.pb").is_file():
-      raise Refusal(f"{out} exists and is no SavedModel: give another folder")
+  taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+  if taken and not (out / "saved_model.pb").is_file():
+    raise Refusal(f"{out} exists and is no SavedModel: give another folder")
+  # Written beside it and moved into place, so that an interruption leaves the older one.
+  partial = out.with_name(f".{out.name}.partial")
+  shutil.rmtree(partial, ignore_errors=True)
+  described = serving.export(model, partial, metadata(config, step, scores))
+  if out.exists():
     shutil.rmtree(out)
-  return serving.export(model, out, metadata(config, step, scores))
+  partial.rename(out)
+  return described
 
 
 def metadata(config, step, scores=None):

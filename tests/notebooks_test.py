@@ -13,7 +13,7 @@ PATHS = execute.notebooks()
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_it_runs(path):
-  notebook = execute.execute(path, timeout=180)
+  notebook = execute.execute(path, timeout=600)
   committed = nbformat.read(path, as_version=4)
   for ours, theirs in zip(notebook.cells, committed.cells, strict=True):
     assert ours.source == theirs.source
