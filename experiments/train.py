@@ -3,7 +3,8 @@
 Presets: tetrominoes, multi_dsprites, multi_dsprites_binarized, shapes, clevr6, clevr. Modifiers:
 quick, released. Any key can be set behind them (batch_size=4 num_slots=9 data.dir=...);
 `python -m experiments.train print_config with clevr6` lists them all. `resume_from=runs/3` goes on
-where run 3 stopped. -m HOST:PORT:DB records to MongoDB, -u nowhere.
+where run 3 stopped. strategy=multi_worker trains on all machines of TF_CONFIG (docs/scaling.md),
+precision=mixed_bfloat16 in bfloat16. -m HOST:PORT:DB records to MongoDB, -u nowhere.
 """
 
 import contextlib
@@ -38,6 +39,15 @@ from iodine.training import (
   make_strategy,
 )
 
+# what the collective operations of the others end with
+LOST_WORKER = (
+  tf.errors.UnavailableError,
+  tf.errors.AbortedError,
+  tf.errors.CancelledError,
+  tf.errors.DeadlineExceededError,
+  tf.errors.FailedPreconditionError,
+)
+
 
 @main(ex)
 def train(_run, _config):
@@ -45,34 +55,38 @@ def train(_run, _config):
   config = copy.deepcopy(dict(_config))
   if config["on_nan"] not in ("stop", "skip", "rewind"):
     raise Refusal(f'on_nan must be "stop", "skip" or "rewind", got {config["on_nan"]!r}')
-  training = TrainingConfig.from_dict(config)
+  model_config, training = runs.model_config(config), TrainingConfig.from_dict(config)
   strategy = _make_strategy(config)  # a cluster must come before TensorFlow's first operation
   runs.check_data(config["data"])
+  is_chief = strategy.extended.should_checkpoint
   with contextlib.ExitStack() as stack:
-    if strategy.extended.should_checkpoint:
+    if is_chief:
       directory = run_directory(_run)
     else:  # the chief alone writes; what TensorFlow wants of the others is thrown away
       directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    trainer = Trainer(
-      runs.model_config(config),
-      training,
-      directory / runs.CHECKPOINTS,
-      strategy,
-      keep=config["keep_checkpoints"],
-      num_background=runs.dataset_spec(config["data"]).num_background,
-    )
     try:
+      trainer = Trainer(
+        model_config,
+        training,
+        directory / runs.CHECKPOINTS,
+        strategy,
+        keep=config["keep_checkpoints"],
+        num_background=runs.dataset_spec(config["data"]).num_background,
+      )
       return _train(_run, config, trainer, directory)
     except (datasets.DataError, tf.errors.OpError) as error:
-      lost = datasets.data_error(error) if isinstance(error, tf.errors.OpError) else error
-      if lost is not None and trainer.steps_done:
-        raise Refusal(f"{lost}; what was saved is intact: resume_from={directory}") from error
-      if not (trainer.is_multi_worker and isinstance(error, tf.errors.UnavailableError)):
+      goes_on = f"resume_from={directory}" if is_chief else "resume_from= the chief's run folder"
+      is_data = isinstance(error, datasets.DataError)
+      data_error = error if is_data else datasets.data_error(error)
+      if data_error is not None:
+        saved = any((directory / runs.CHECKPOINTS).glob("*.index"))
+        intact = f"; what was saved is intact: {goes_on}" if saved else ""
+        raise Refusal(f"{data_error}{intact}") from error
+      if not (isinstance(error, LOST_WORKER) and config["strategy"] == "multi_worker"):
         raise
       raise Refusal(
-        "another worker of the cluster is gone, which stops them all: start the same command on "
-        "every machine again, with resume_from= the chief's run folder"
-        + (f", {directory}" if trainer.is_chief else "")
+        "another worker of the cluster is gone, which stops them all: start the command on every "
+        f"machine again, with {goes_on}"
       ) from error
 
 
@@ -96,7 +110,8 @@ def _train(_run, config, trainer, directory):
   parameters = sum(int(np.prod(v.shape)) for v in trainer.variables)
   print(runs.describe_data(config["data"]))
   print(f"{parameters:,} parameters, {trainer.strategy.num_replicas_in_sync} device(s)")
-  print(f"run {directory}, from step {start} to {end}", flush=True)
+  where = directory if trainer.is_chief else "of the chief"
+  print(f"run {where}, from step {start} to {end}", flush=True)
 
   progress = Progress(end, start, training.batch_size, quiet=not trainer.is_chief)
   loop = Loop(_run, config, trainer, progress)

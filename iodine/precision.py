@@ -1,8 +1,9 @@
 """Mixed precision: layers that compute in a low precision and keep their variables in full.
 
 What a likelihood or a posterior is made of stays in full precision: the last layer of the decoder,
-the first (it costs next to nothing, and its gradient sums over all pixels), the core's LSTM and
-head, the auxiliary inputs with their layer norms, the mixture and the KL.
+the first (it costs next to nothing, and its gradient sums over all pixels; the deconvolutional
+one's MLP), the core's LSTM and head, the auxiliary inputs with their layer norms, the mixture and
+the KL.
 """
 
 import sonnet as snt

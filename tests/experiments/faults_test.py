@@ -199,7 +199,7 @@ def assert_same(ours, theirs):
 
 
 def checkpoint(run, which):
-  """All tensors of a checkpoint: name -> array."""
+  """All of a training's state in a checkpoint: name -> array."""
   folder = run / "checkpoints"
   path = folder / which
   if which == "best":
@@ -207,7 +207,8 @@ def checkpoint(run, which):
     path = path.with_suffix("")
   reader = tf.train.load_checkpoint(str(path))
   names = reader.get_variable_to_shape_map()
-  return {n: reader.get_tensor(n) for n in names if n not in ("_CHECKPOINTABLE_OBJECT_GRAPH",)}
+  other = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter")  # how often it was written, no more
+  return {n: reader.get_tensor(n) for n in names if not n.startswith(other)}
 
 
 def curves(run):

@@ -49,7 +49,7 @@ def test_two_workers_are_as_one_and_go_on_after_one_is_lost(tiny_data, tmp_path)
   assert chief[0] == 1, chief[1]
   assert chief[1].count("another worker of the cluster is gone") == 1, chief[1]
   assert "Traceback" not in chief[1]
-  assert f"resume_from= the chief's run folder, {both.last_run()}" in chief[1]
+  assert f"on every machine again, with resume_from={both.last_run()}\n" in chief[1]
 
   stopped = Fault("step", 5, signum=signal.SIGTERM)
   chief, other = run_both(both, (None, stopped), resume_from=both.last_run())

@@ -94,7 +94,7 @@ class Launcher:
     return self.folder / str(max(begun)) if begun else None
 
 
-def finish(process, timeout=300):
+def finish(process, timeout=600):
   """Waits for a process of `Launcher.start`: (exit code, negative for a signal, printed text)."""
   process.join(timeout)
   if process.exitcode is None:
@@ -125,6 +125,7 @@ def _train(folder, log, fault, prepare, words):
   os.dup2(out, 2)
   sys.stdout = sys.__stdout__ = os.fdopen(1, "w", buffering=1)
   sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1)
+  tf.config.threading.set_intra_op_parallelism_threads(1)  # tiny steps mostly wait for threads
   if fault is not None:
     arrange(fault)
   if prepare is not None:

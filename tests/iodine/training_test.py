@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -102,7 +104,7 @@ def test_devices_change_nothing_but_speed(num_devices, changes):
   many = Trainer(model, TRAINING, strategy=logical_devices(num_devices))
   for ours, theirs in zip(values(many), values(one), strict=True):
     np.testing.assert_array_equal(ours, theirs)
-  for a, b in zip(run(one, 6), run(many, 6), strict=True):
+  for a, b in zip(run(one, 20), run(many, 20), strict=True):
     for name in a:
       np.testing.assert_allclose(b[name], a[name], rtol=1e-5, atol=1e-6, err_msg=name)
   for ours, theirs in zip(values(many), values(one), strict=True):
@@ -219,6 +221,31 @@ def test_no_checkpoint_and_no_folder(tmp_path):
   blocked = Trainer(MODEL, TRAINING, tmp_path / "file" / "checkpoints")
   with pytest.raises(CheckpointError, match="cannot write a checkpoint to"):
     blocked.checkpoints.save()
+
+
+def test_a_full_file_system(tmp_path):
+  mount = ["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", str(tmp_path)]
+  if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+    pytest.skip("no file system can be mounted here")
+  try:
+    trainer = Trainer(MODEL, TRAINING, tmp_path / "run", keep=100)
+
+    def train_on():
+      for _ in range(100):
+        run(trainer, 1)
+        trainer.checkpoints.save()
+
+    with pytest.raises(CheckpointError, match=r"No space left.*the ones before are intact"):
+      train_on()
+    left = {p.name for p in (tmp_path / "run").glob("ckpt-*")}
+    steps = range(1, trainer.steps_done)
+    kinds = ("index", "data-00000-of-00001")
+    assert left == {f"ckpt-{n}.{kind}" for n in steps for kind in kinds}
+    other = Trainer(MODEL, TRAINING)
+    assert other.restore(tmp_path / "run") == []
+    assert other.steps_done == trainer.steps_done - 1 > 0
+  finally:
+    subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_devices_that_do_not_divide_the_batch():
