@@ -180,7 +180,9 @@ def _trained_on(data):
   low, high = data["min_objects"], data["max_objects"]
   if low is None and high is None:
     return "all scenes"
-  return f"{'up to' if low is None else low} {'or more' if high is None else f'to {high}'} objects"
+  if low is None:
+    return f"up to {high} objects"
+  return f"{low} or more objects" if high is None else f"{low} to {high} objects"
 
 
 def _columns(by_count, metric, counts):
