@@ -8,7 +8,7 @@ curves of loss, ARI-FG, MSE and KL beside the whole model's, and a table. Restar
 from experiments import grid
 from experiments.experiment import main, make_experiment, run_commandline
 from experiments.grid import Job
-from experiments.subjects import Results
+from experiments.subjects import Results, names_in
 from iodine import auxiliary
 
 CONFIG = {
@@ -35,10 +35,11 @@ def ablation(_run, _config):
 
 def jobs(config):
   """The whole model first: list of Job."""
-  for name in config["without"]:
+  without = names_in(config["without"])
+  for name in without:
     auxiliary.check_inputs([name, *auxiliary.SPATIAL_INPUTS])
   groups = {WHOLE: {}}
-  for name in config["without"]:
+  for name in without:
     groups[f"without {name}"] = {"inputs": [n for n in auxiliary.ALL_INPUTS if n != name]}
   if config["deconv"]:
     groups["deconv decoder"] = {"decoder": "deconv"}

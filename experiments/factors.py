@@ -7,10 +7,19 @@ Objects that are not visible count nowhere. DCI (Eastwood and Williams 2018) of 
 More objects to fit on: data.num_validation=5000, if the run has not learned from these records.
 """
 
+import numpy as np
 import threadpoolctl
 
-from experiments.experiment import main, make_experiment, run_commandline
-from experiments.subjects import Results, collect, factor_kinds, open_run, settings, storage
+from experiments.experiment import Refusal, main, make_experiment, run_commandline
+from experiments.subjects import (
+  Results,
+  collect,
+  factor_kinds,
+  names_in,
+  open_run,
+  settings,
+  storage,
+)
 from iodine import factors, plotting
 
 CONFIG = settings(
@@ -33,6 +42,7 @@ def predict_factors(_run, _config):
   }
   kinds = factor_kinds(subject, held_out["test"], names_in(config["factors"]))
   train, test = (held_out[split].objects(config["seed"]) for split in ("validation", "test"))
+  kinds = varying(kinds, train)
   with threadpoolctl.threadpool_limits(1):  # see projections
     scores = factors.regress_factors(train, test, kinds)
   fields = ("score", "error", "random_slot", "constant", "constant_error")
@@ -67,9 +77,16 @@ def predict_factors(_run, _config):
   return results.done()
 
 
-def names_in(value):
-  """Sacred leaves [x,shape] a string."""
-  return value.strip("[]() ").replace(" ", "").split(",") if isinstance(value, str) else value
+def varying(kinds, objects):
+  """Leaves out factors that are the same for all objects, as the colour of binarized sprites."""
+  found = {
+    name: kind for name, kind in kinds.items() if np.ptp(objects.factors[name], axis=0).any()
+  }
+  for name in sorted(set(kinds) - set(found)):
+    print(f"{name} is left out: it is the same for all objects")
+  if not found:
+    raise Refusal("there is no factor that varies")
+  return found
 
 
 if __name__ == "__main__":

@@ -9,8 +9,15 @@ import threadpoolctl
 from sklearn import decomposition, manifold
 
 from experiments.experiment import Refusal, main, make_experiment, run_commandline
-from experiments.factors import names_in
-from experiments.subjects import Results, collect, factor_kinds, open_run, settings, storage
+from experiments.subjects import (
+  Results,
+  collect,
+  factor_kinds,
+  names_in,
+  open_run,
+  settings,
+  storage,
+)
 from iodine import plotting
 
 CONFIG = settings(

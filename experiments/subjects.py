@@ -136,11 +136,10 @@ def _paths(config):
   """The folders that `run` and `runs` name."""
   named = []
   for value in (config.get("run"), config.get("runs")):
-    if isinstance(value, str):  # Sacred leaves [runs/3,runs/4] a string
-      value = [part.strip(" '\"") for part in value.strip("[]() ").split(",")]
-    elif value is not None and not isinstance(value, list | tuple):
+    value = names_in(value)
+    if value is not None and not isinstance(value, list | tuple):
       raise Refusal(f"a run is named by its folder, as run=runs/3, got {value!r}")
-    named += [part for part in value or [] if part]
+    named += value or []
   paths = []
   for name in named:
     found = sorted(glob.glob(name), key=_natural) if set(name) & set("*?") else [name]
@@ -153,6 +152,14 @@ def _paths(config):
       raise Refusal(f"there is no run in {name}")
     paths += found
   return list(dict.fromkeys(paths))
+
+
+def names_in(value):
+  """A list of names from the command line, where Sacred leaves [runs/3,runs/4] a string."""
+  if not isinstance(value, str):
+    return value
+  parts = [part.strip(" '\"") for part in value.strip("[]() ").split(",")]
+  return [part for part in parts if part]
 
 
 def _natural(path):

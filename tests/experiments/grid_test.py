@@ -167,7 +167,7 @@ def test_each_ablation_lacks_one_thing(tmp_path, player):
     ablation.jobs({**ablation.CONFIG, "without": ["likelihod"]})
   player()
   options = {"folder": tmp_path / "ablation", "seeds": [1], "processes": 3}
-  out = study(ablation, tmp_path, without=["grad_posterior"], **options)
+  out = study(ablation, tmp_path, without="[grad_posterior]", **options)
   assert {p.stem for p in out.glob("*.png")} == {
     "scores", "without_grad_posterior", "deconv_decoder"
   }  # fmt: skip

@@ -40,6 +40,15 @@ def test_factors_are_fitted_on_validation_and_scored_on_test(trained_run, tmp_pa
   assert (out / "importances.png").is_file()
 
 
+def test_factors_that_do_not_vary_are_left_out(capsys):
+  values = {"x": np.arange(3.0), "color": np.ones([3, 1])}
+  objects = types.SimpleNamespace(factors=values)
+  assert list(factors.varying({"x": None, "color": None}, objects)) == ["x"]
+  assert "color is left out" in capsys.readouterr().out
+  with pytest.raises(Refusal, match="no factor that varies"):
+    factors.varying({"color": None}, objects)
+
+
 def test_traversed_latents_come_in_order_of_kl(trained_run, tmp_path):
   out = study(traversals, tmp_path, run=trained_run, num_latents=3, num_steps=5, image=2)
   _, output, _ = reference(trained_run)
