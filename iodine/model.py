@@ -24,6 +24,7 @@ class IodineOutput(NamedTuple):
   nll: tf.Tensor  # [D, B], nats an image
   kl: tf.Tensor  # [D, B, K], nats a slot
   loss_weights: tf.Tensor  # [D], t / T
+  kl_weight: tf.Tensor  # [], 1 unless training anneals it
 
   @property
   def reconstruction(self):
@@ -33,7 +34,7 @@ class IodineOutput(NamedTuple):
   @property
   def loss(self):
     """Eq. 4 for each image: [B]."""
-    per_decode = self.nll + tf.reduce_sum(self.kl, axis=-1)  # [D, B]
+    per_decode = self.nll + self.kl_weight * tf.reduce_sum(self.kl, axis=-1)  # [D, B]
     return tf.reduce_sum(self.loss_weights[:, None] * per_decode, axis=0)
 
 
@@ -97,8 +98,9 @@ class Iodine(snt.Module):
       name="refinement",
     )
     self._latent = distributions.LatentGaussian(cfg.latent_scale)
-    # a variable, so that training can anneal it and a checkpoint knows where it was
+    # variables, so that training can anneal them and a checkpoint knows where they were
     self.sigma = tf.Variable(cfg.sigma, trainable=False, dtype=self.dtype, name="sigma")
+    self.kl_weight = tf.Variable(1.0, trainable=False, dtype=self.dtype, name="kl_weight")
 
   @snt.once
   def _initialize(self):
@@ -150,6 +152,7 @@ class Iodine(snt.Module):
     return IodineOutput(
       params=tf.stack(all_params),
       loss_weights=tf.constant(weights, self.dtype),
+      kl_weight=tf.identity(self.kl_weight),
       **{name: tf.stack([record[name] for record in records]) for name in records[0]},
     )
 
@@ -185,7 +188,7 @@ class Iodine(snt.Module):
       nll = -tf.reduce_sum(mixture.log_prob, axis=[1, 2, 3, 4])  # [B]
       prior = self._latent.prior(self.config.latent_size, params.dtype)
       kl = tf.reduce_sum(tfd.kl_divergence(posterior, prior), axis=-1)  # [B, K]
-      loss = tf.reduce_sum(nll) + tf.reduce_sum(kl)
+      loss = tf.reduce_sum(nll) + self.kl_weight * tf.reduce_sum(kl)
     grads = tape.gradient(loss, [params, means, mask_logits])
     return Decode(
       posterior, z, mixture, nll, kl, auxiliary.Gradients(*map(tf.stop_gradient, grads))

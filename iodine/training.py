@@ -38,10 +38,13 @@ class TrainingConfig:
     learning_rate_decay_steps: see above.
     warmup_steps: linear from zero, before any schedule.
     beta1: Adam's.
-    sigma_start: the pixels' sigma at the first step; it falls to the model's `sigma` geometrically
-      over `sigma_steps`, then stays. None: it is the model's from the start, as in the paper. A
-      wide start makes mixing colours costly, so that the masks have to part the image early.
-    sigma_steps: see above.
+    anneal_steps: over so many steps `sigma` and the KL's weight change geometrically from their
+      starts to the model's `sigma` and 1, the ELBO, and then stay. 0: they are these from the
+      first step, as in the paper.
+    sigma_start: the pixels' sigma at the first step; None: the model's. A wide start makes mixing
+      colours costly, so that the masks have to part the image early.
+    kl_weight_start: the KL's weight at the first step. A small one lets the slots say what they
+      hold before they have to be brief.
     clip_norm: bound on the global gradient norm, after the averaging over replicas.
     seed: of variables and noise.
     jit: compile the step with XLA.
@@ -55,8 +58,9 @@ class TrainingConfig:
   learning_rate_decay_steps: int = 1_000_000
   warmup_steps: int = 0
   beta1: float = 0.9
+  anneal_steps: int = 0
   sigma_start: float | None = None
-  sigma_steps: int = 0
+  kl_weight_start: float = 1.0
   clip_norm: float = 5.0
   seed: int = 0
   jit: bool = False
@@ -65,8 +69,14 @@ class TrainingConfig:
     for name in ("batch_size", "num_steps"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-    if (self.sigma_start is None) != (self.sigma_steps == 0):
-      raise ValueError("sigma_start and sigma_steps go together: set both or none")
+    if (self.sigma_start or 1) <= 0 or self.kl_weight_start <= 0:
+      raise ValueError("sigma_start and kl_weight_start must be positive")
+    anneals = self.sigma_start is not None or self.kl_weight_start != 1
+    if anneals != (self.anneal_steps > 0):
+      raise ValueError(
+        "sigma_start and kl_weight_start need anneal_steps, and the other way round: got "
+        f"{self.sigma_start}, {self.kl_weight_start}, {self.anneal_steps}"
+      )
     if self.learning_rate <= 0 or self.clip_norm <= 0:
       raise ValueError("learning_rate and clip_norm must be positive")
     if self.learning_rate_schedule not in ("constant", "exponential", "cosine"):
@@ -108,11 +118,10 @@ class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
     return dataclasses.asdict(self._config)
 
 
-def annealed_sigma(model_config, training_config, step):
-  """The pixels' sigma at a step (a tensor); see TrainingConfig."""
-  start, steps = training_config.sigma_start, training_config.sigma_steps
-  done = tf.minimum(tf.cast(step, tf.float32) / steps, 1.0)
-  return start * (model_config.sigma / start) ** done
+def annealed(start, end, step, num_steps):
+  """A number on its geometric way from `start` to `end`, where it is at `num_steps`: float32 []."""
+  done = tf.minimum(tf.cast(step, tf.float32) / num_steps, 1.0)
+  return start * (end / start) ** done
 
 
 STRATEGIES = ("auto", "mirrored", "multi_worker", "cpu")
@@ -344,9 +353,7 @@ class Trainer:
     fold_in = tf.random.experimental.stateless_fold_in
     seed = fold_in(tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32))
     seed = fold_in(seed, tf.cast(self.num_rewinds, tf.int32))
-    if self.config.sigma_steps:
-      sigma = annealed_sigma(self.model.config, self.config, self.step)
-      self.model.sigma.assign(tf.cast(sigma, self.model.dtype))
+    self._anneal()
     values, gradients = self.strategy.run(self._gradients, args=(batch, seed))
     values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
     if "ari_fg" in values:
@@ -371,6 +378,17 @@ class Trainer:
     self.num_nonfinite.assign_add(tf.cast(failed, tf.int64))
     self.step.assign_add(1)
     return values
+
+  def _anneal(self):
+    config, model = self.config, self.model
+    if not config.anneal_steps:
+      return
+    for variable, start, end in (
+      (model.sigma, config.sigma_start or model.config.sigma, model.config.sigma),
+      (model.kl_weight, config.kl_weight_start, 1.0),
+    ):
+      value = annealed(start, end, self.step, config.anneal_steps)
+      variable.assign(tf.cast(value, variable.dtype))
 
   def _gradients(self, batch, seed):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""

@@ -64,6 +64,14 @@ def test_the_loss_is_equation_4(images):
   np.testing.assert_allclose(final.nll[:3], output.nll)
 
 
+def test_a_lighter_kl_weighs_less_in_the_loss(images):
+  model = make(num_iterations=1)
+  model.kl_weight.assign(0.25)
+  output = model(images, seed=SEED)
+  expected = output.nll[0] + 0.25 * tf.reduce_sum(output.kl[0], axis=-1)
+  np.testing.assert_allclose(output.loss, expected)
+
+
 def test_the_initial_posterior_is_the_prior():
   model = Iodine(CONFIG)
   model.create_variables()
@@ -72,15 +80,17 @@ def test_the_initial_posterior_is_the_prior():
   np.testing.assert_allclose(decode.kl, 0.0, atol=1e-12)
 
 
-def test_posterior_gradient_by_finite_differences(images):
+@pytest.mark.parametrize("kl_weight", [1.0, 0.2])
+def test_posterior_gradient_by_finite_differences(images, kl_weight):
   model = make()
+  model.kl_weight.assign(kl_weight)
   params, _ = model.initial(4, 3)
   params += tf.random.stateless_normal(params.shape, [7, 7], dtype=tf.float64)
   noise = model.noise(SEED, 0, 4, 3)
 
   def loss(p):
     decode = model.decode(images, p, noise)
-    return decode.nll + tf.reduce_sum(decode.kl, axis=-1)
+    return decode.nll + kl_weight * tf.reduce_sum(decode.kl, axis=-1)
 
   gradient = model.decode(images, params, noise).grads.params.numpy()
   for b, k, i in [(0, 0, 0), (1, 2, 3), (2, 1, 4), (3, 0, 7)]:

@@ -270,22 +270,31 @@ def test_learning_rate(changes, step, expected):
   np.testing.assert_allclose(schedule(tf.constant(step, tf.int64)), expected, rtol=1e-5)
 
 
-def test_sigma_is_annealed_and_kept(tmp_path):
-  training = dataclasses.replace(TRAINING, sigma_start=0.6, sigma_steps=2)
+def test_sigma_and_the_weight_of_the_kl_are_annealed_and_kept(tmp_path):
+  training = dataclasses.replace(TRAINING, sigma_start=0.6, kl_weight_start=0.01, anneal_steps=2)
   trainer = Trainer(MODEL, training, tmp_path)
-  sigmas = []
+  sigmas, weights = [], []
   for _ in range(4):
     run(trainer, 1)
     sigmas.append(float(trainer.model.sigma.numpy()))
+    weights.append(float(trainer.model.kl_weight.numpy()))
     trainer.checkpoints.save()
   np.testing.assert_allclose(sigmas, [0.6, (0.6 * 0.3) ** 0.5, 0.3, 0.3], rtol=1e-6)
+  np.testing.assert_allclose(weights, [0.01, 0.1, 1, 1], rtol=1e-6)
   for path in tmp_path.glob("ckpt-[34].index"):
     path.unlink()
   other = Trainer(MODEL, training)
   other.restore(tmp_path)
   np.testing.assert_allclose(other.model.sigma.numpy(), sigmas[1])
-  with pytest.raises(ValueError, match="sigma_start and sigma_steps"):
-    dataclasses.replace(TRAINING, sigma_start=0.6)
+  np.testing.assert_allclose(other.model.kl_weight.numpy(), weights[1])
+
+
+@pytest.mark.parametrize(
+  "changes", [{"sigma_start": 0.6}, {"kl_weight_start": 0.1}, {"anneal_steps": 3}]
+)
+def test_annealing_is_said_in_full(changes):
+  with pytest.raises(ValueError, match="need anneal_steps"):
+    dataclasses.replace(TRAINING, **changes)
 
 
 @pytest.mark.parametrize(
