@@ -1,12 +1,13 @@
 # make train   sets up, generates the default data set, trains on it and evaluates
 # make test    sets up and runs the tests
 # make lint    checks format and lint
+# make notebooks  runs the notebooks and keeps their output
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-DATA := data/tetrominoes_train_14x14.tfrecords
+DATA := data/tetrominoes_quick.tfrecords
 
-.PHONY: install train test lint clean
+.PHONY: install train test notebooks lint clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -20,10 +21,13 @@ train: install $(DATA)
 	$(RUN) -m experiments.train with tetrominoes quick
 
 $(DATA): | install
-	$(RUN) -m datasets.generate tetrominoes --image-size 14 --block-size 2 --num 60640 --out data/
+	$(RUN) -m datasets.generate tetrominoes_quick --num 60640 --out data/
 
 test: install
 	$(RUN) -m pytest
+
+notebooks: install
+	$(RUN) -m notebooks.execute
 
 lint: install
 	$(VENV)/bin/ruff format --check .

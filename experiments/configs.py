@@ -176,20 +176,24 @@ def released(current):
 
 # What two CPU cores learn in about ten minutes; docs/quick.md tells how it was found.
 QUICK = {
-  "num_iterations": 3,
+  "num_iterations": 5,
   "latent_size": 16,
-  "sigma": 0.3,
+  "sigma": 0.5,
+  "kl_weight": 0.12,
+  "log_space_inputs": True,
   "decoder_channels": [32, 32, 32],
   "decoder_kernel": 3,
-  "encoder_channels": [32, 32],
+  "encoder_channels": [32, 64, 64],
   "encoder_kernel": 3,
   "encoder_stride": 2,
   "mlp_sizes": [128],
   "lstm_size": 0,
-  "learning_rate": 1e-3,
-  "num_steps": 3000,
-  "checkpoint_every": 500,
-  "validate_every": 500,
+  "learning_rate": 1.5e-3,
+  "learning_rate_schedule": "cosine",
+  "warmup_steps": 100,
+  "num_steps": 2500,
+  "checkpoint_every": 250,
+  "validate_every": 250,
 }
 
 
@@ -198,7 +202,7 @@ def quick(current):
   preset = current.get("preset", BASE["preset"])
   if preset != "tetrominoes":
     return QUICK
-  return {**QUICK, "data": {"image_size": [14, 14]}}
+  return {**QUICK, "data": {"name": "tetrominoes_quick"}}
 
 
 MODIFIERS = {"released": released, "quick": quick}

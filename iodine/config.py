@@ -17,6 +17,7 @@ class ModelConfig:
     latent_size: Z.
     likelihood: "normal" or "logistic", the components of Eq. 1.
     sigma: their scale, in units of the image's [0, 1]; where training anneals it, its last value.
+    kl_weight: of the KL in Eq. 4: 1 is the ELBO; where training anneals it, its last value.
     decoder: "broadcast" or "deconv" (ablation).
     decoder_channels: the ELU convolutions; a linear one of C + 1 channels follows.
     decoder_kernel: their size.
@@ -47,6 +48,7 @@ class ModelConfig:
   latent_size: int = 64
   likelihood: str = "normal"
   sigma: float = 0.1
+  kl_weight: float = 1.0
   decoder: str = "broadcast"
   decoder_channels: Sequence[int] = (64, 64, 64, 64)
   decoder_kernel: int = 3
@@ -80,8 +82,9 @@ class ModelConfig:
       sizes = getattr(self, name)
       if not sizes or min(sizes) < 1:
         raise ValueError(f"{name} must list at least one positive size, got {list(sizes)}")
-    if self.sigma <= 0:
-      raise ValueError(f"sigma must be positive, got {self.sigma}")
+    for name in ("sigma", "kl_weight"):
+      if getattr(self, name) <= 0:
+        raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
     if self.decoder not in ("broadcast", "deconv"):
       raise ValueError(f'decoder must be "broadcast" or "deconv", got {self.decoder!r}')
     if self.precision not in precision.POLICIES:

@@ -24,7 +24,7 @@ class IodineOutput(NamedTuple):
   nll: tf.Tensor  # [D, B], nats an image
   kl: tf.Tensor  # [D, B, K], nats a slot
   loss_weights: tf.Tensor  # [D], t / T
-  kl_weight: tf.Tensor  # [], 1 unless training anneals it
+  kl_weight: tf.Tensor  # [], of the KL in the loss
 
   @property
   def reconstruction(self):
@@ -100,7 +100,7 @@ class Iodine(snt.Module):
     self._latent = distributions.LatentGaussian(cfg.latent_scale)
     # variables, so that training can anneal them and a checkpoint knows where they were
     self.sigma = tf.Variable(cfg.sigma, trainable=False, dtype=self.dtype, name="sigma")
-    self.kl_weight = tf.Variable(1.0, trainable=False, dtype=self.dtype, name="kl_weight")
+    self.kl_weight = tf.Variable(cfg.kl_weight, trainable=False, dtype=self.dtype, name="kl_weight")
 
   @snt.once
   def _initialize(self):

@@ -38,13 +38,12 @@ class TrainingConfig:
     learning_rate_decay_steps: see above.
     warmup_steps: linear from zero, before any schedule.
     beta1: Adam's.
-    anneal_steps: over so many steps `sigma` and the KL's weight change geometrically from their
-      starts to the model's `sigma` and 1, the ELBO, and then stay. 0: they are these from the
-      first step, as in the paper.
+    anneal_steps: over so many steps `sigma` and `kl_weight` change geometrically from their starts
+      to the model's, and then stay.
     sigma_start: the pixels' sigma at the first step; None: the model's. A wide start makes mixing
       colours costly, so that the masks have to part the image early.
-    kl_weight_start: the KL's weight at the first step. A small one lets the slots say what they
-      hold before they have to be brief.
+    kl_weight_start: the KL's weight at the first step; None: the model's. A small one lets the
+      slots say what they hold before they have to be brief.
     clip_norm: bound on the global gradient norm, after the averaging over replicas.
     seed: of variables and noise.
     jit: compile the step with XLA.
@@ -60,7 +59,7 @@ class TrainingConfig:
   beta1: float = 0.9
   anneal_steps: int = 0
   sigma_start: float | None = None
-  kl_weight_start: float = 1.0
+  kl_weight_start: float | None = None
   clip_norm: float = 5.0
   seed: int = 0
   jit: bool = False
@@ -69,10 +68,10 @@ class TrainingConfig:
     for name in ("batch_size", "num_steps"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-    if (self.sigma_start or 1) <= 0 or self.kl_weight_start <= 0:
+    starts = [s for s in (self.sigma_start, self.kl_weight_start) if s is not None]
+    if min(starts, default=1) <= 0:
       raise ValueError("sigma_start and kl_weight_start must be positive")
-    anneals = self.sigma_start is not None or self.kl_weight_start != 1
-    if anneals != (self.anneal_steps > 0):
+    if bool(starts) != (self.anneal_steps > 0):
       raise ValueError(
         "sigma_start and kl_weight_start need anneal_steps, and the other way round: got "
         f"{self.sigma_start}, {self.kl_weight_start}, {self.anneal_steps}"
@@ -384,11 +383,12 @@ class Trainer:
     if not config.anneal_steps:
       return
     for variable, start, end in (
-      (model.sigma, config.sigma_start or model.config.sigma, model.config.sigma),
-      (model.kl_weight, config.kl_weight_start, 1.0),
+      (model.sigma, config.sigma_start, model.config.sigma),
+      (model.kl_weight, config.kl_weight_start, model.config.kl_weight),
     ):
-      value = annealed(start, end, self.step, config.anneal_steps)
-      variable.assign(tf.cast(value, variable.dtype))
+      if start is not None:
+        value = annealed(start, end, self.step, config.anneal_steps)
+        variable.assign(tf.cast(value, variable.dtype))
 
   def _gradients(self, batch, seed):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""
@@ -482,9 +482,9 @@ class Checkpoints:
     """Takes away what a failed write left: on a full disk, the room for the run's record."""
     name = "best" if manager is self._best else "ckpt"
     prefix = os.path.join(manager.directory, f"{name}-{self._step.numpy()}")
-    if os.path.exists(f"{prefix}.index"):
-      return
     shutil.rmtree(f"{prefix}_temp", ignore_errors=True)
+    if os.path.exists(f"{prefix}.index"):  # whole: only the folder's list of them was not written
+      return
     for path in glob.glob(f"{glob.escape(prefix)}.*"):
       with contextlib.suppress(OSError):
         os.remove(path)

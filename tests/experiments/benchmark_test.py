@@ -21,7 +21,7 @@ def test_a_variant_is_measured_beside_the_plain_one(tmp_path, capsys, tiny_data)
     tmp_path,
     parts=["inference"],
     compare=[{"num_slots": 6}],
-    data={"dir": str(tiny_data), "image_size": [14, 14]},
+    data={"dir": str(tiny_data), "name": "tetrominoes_quick"},
   )
   report = json.loads((tmp_path / "1" / "benchmark.json").read_text())
   plain, more_slots = report["rows"]

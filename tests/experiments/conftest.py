@@ -40,7 +40,7 @@ def run_experiment(folder, names=("tetrominoes", "quick"), **updates):
 def tiny_data(tmp_path_factory):
   """Folder with 60 scenes of the `quick` Tetrominoes."""
   folder = tmp_path_factory.mktemp("data")
-  generate.generate("tetrominoes", 60, out=str(folder), image_size=14, block_size=2, progress=False)
+  generate.generate("tetrominoes_quick", 60, out=str(folder), progress=False)
   return folder
 
 

@@ -50,7 +50,7 @@ def test_a_bundle_is_evaluated_like_a_run(bundle, trained_run, tiny_data, tmp_pa
 
 
 def test_the_metadata_tells_where_the_model_comes_from(metadata, trained_run):
-  assert metadata["data_set"] == "tetrominoes"
+  assert metadata["data_set"] == "tetrominoes_quick"
   assert metadata["image_size"] == [14, 14, 3]
   assert metadata["size"] == [14, 14]
   assert metadata["stored_size"] == [35, 35]

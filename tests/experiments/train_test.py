@@ -143,7 +143,7 @@ def test_a_run_that_is_not_there(tmp_path):
 def test_missing_data_are_generated_if_asked_for(tmp_path):
   data = {**configs.DATA, "name": "shapes", "dir": str(tmp_path), "num_train": 20}
   data |= {"num_validation": 3, "num_test": 2}
-  with pytest.raises(datasets.DataError, match="datasets.generate shapes"):
+  with pytest.raises(datasets.DataError, match=r"datasets\.generate shapes"):
     runs.check_data(data)
   for _ in range(2):  # the second time it is there
     runs.check_data({**data, "generate": True})

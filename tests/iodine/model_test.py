@@ -217,6 +217,7 @@ def test_in_a_graph_it_is_the_same(images):
     ({"inputs": ("posterior",)}, "at least one spatial"),
     ({"decoder": "deconvolution"}, "'deconvolution'"),
     ({"sigma": 0.0}, "sigma must be positive"),
+    ({"kl_weight": 0.0}, "kl_weight must be positive"),
     ({"image_size": (8, 8)}, r"\(H, W, C\)"),
     ({"encoder_channels": ()}, "encoder_channels"),
   ],
