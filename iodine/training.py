@@ -483,8 +483,9 @@ class Checkpoints:
     name = "best" if manager is self._best else "ckpt"
     prefix = os.path.join(manager.directory, f"{name}-{self._step.numpy()}")
     shutil.rmtree(f"{prefix}_temp", ignore_errors=True)
-    if os.path.exists(f"{prefix}.index"):  # whole: only the folder's list of them was not written
-      return
+    with contextlib.suppress(Exception):  # TensorFlow raises many kinds for a file it cannot read
+      _verify(prefix)
+      return  # whole: only the folder's list of them was not written
     for path in glob.glob(f"{glob.escape(prefix)}.*"):
       with contextlib.suppress(OSError):
         os.remove(path)
