@@ -191,7 +191,7 @@ QUICK = {
   "learning_rate": 1.5e-3,
   "learning_rate_schedule": "cosine",
   "warmup_steps": 100,
-  "num_steps": 2500,
+  "num_steps": 3000,
   "checkpoint_every": 250,
   "validate_every": 250,
 }
