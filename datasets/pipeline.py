@@ -527,6 +527,8 @@ class _Form:
       "factors": {name: kept[f"factor/{name}"] for name in self.spec.factors},
       "index": kept["index"],
     }
+    if self.spec.max_entities == 1:  # pictures without masks of their own
+      del result["mask"]
     if self.spec.context:
       result["context"] = {name: kept[f"factor/{name}"] for name in self.spec.context}
     return result

@@ -54,6 +54,8 @@ def how_to_get(spec, data_dir="data") -> str:
     ways.append(
       f"`python -m datasets.generate {spec.generate_args} --num {number} --out {data_dir}`"
     )
+  if len(ways) == 1 and spec.generator:
+    return f"generate it with {ways[0]}"
   return ", or generate a substitute with ".join(ways) or "see `python -m datasets.from_images -h`"
 
 

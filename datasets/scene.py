@@ -3,7 +3,8 @@
 A *scene* is what every dataset turns into, a dict of tensors (L entities, background first):
 
   image       float32 [H, W, C] in [0, 1]; [T, H, W, C] for video.
-  mask        float32 one-hot over L, [L, H, W, 1]; [T, L, H, W, 1] for video.
+  mask        float32 one-hot over L, [L, H, W, 1]; [T, L, H, W, 1] for video. Not there for
+              pictures of one's own that came without masks.
   visibility  float32 [L], 1 where the entity exists; background entities count as visible.
   factors     dict of [L, ...], as `DatasetSpec.factors` says: int32 where categorical (0 is
               background and padding), else float32.

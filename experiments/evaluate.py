@@ -86,6 +86,7 @@ def evaluate_run(
   curves = {
     name: {str(q): np.nanquantile(values, q, axis=0).tolist() for q in (0.25, 0.5, 0.75)}
     for name, values in scores.items()
+    if np.isfinite(values).any()  # some need true masks
   }
   write_json(metrics, {"run": str(run), "split": split, **summary, "quantiles": curves})
   figures = {
@@ -168,8 +169,9 @@ def save(figure, path):
 
 def sentence(summary):
   """The scores in one line."""
+  ari = f"ARI-FG {summary['ari_fg']:.3f}, " if summary["num_foreground"] else ""
   return (
-    f"ARI-FG {summary['ari_fg']:.3f}, MSE {summary['mse']:.5f}, KL {summary['kl']:.1f} nats "
+    f"{ari}MSE {summary['mse']:.5f}, KL {summary['kl']:.1f} nats "
     f"({summary['num_images']} images, {summary['num_foreground']} with foreground)"
   )
 

@@ -21,11 +21,14 @@ def dataset_spec(data):
 
 
 def image_size(data):
-  """(H, W, C) of what the pipeline yields for a `data` configuration."""
+  """(H, W, C) of what the pipeline yields for a `data` configuration.
+
+  Of images of one's own the file has to tell: DataError if it is not there.
+  """
   spec = dataset_spec(data)
-  height, width = data["image_size"] or spec.training_size or spec.image_size[:2]
-  channels = spec.image_size[2]
-  return height, width, 1 if data["grayscale"] else channels
+  stored = spec.image_size or _check(data)["image_shape"][-3:]
+  height, width = data["image_size"] or spec.training_size or stored[:2]
+  return height, width, 1 if data["grayscale"] else stored[2]
 
 
 FILE_KEYS = ("path", "image_size")
@@ -39,8 +42,12 @@ def check_data(data):
   """
   if data["generate"]:
     _generate_if_missing(data)
+  _check(data)
+
+
+def _check(data):
   options = {k: data[k] for k in FILE_KEYS}
-  datasets.check(dataset_spec(data), data_dir=data["dir"], **options)
+  return datasets.check(dataset_spec(data), data_dir=data["dir"], **options)
 
 
 def _generate_if_missing(data):

@@ -39,7 +39,7 @@ def ari_fg(true_mask, pred_mask, num_background=1):
     leave these images out of the mean and count them.
 
   Raises:
-    ValueError: as for `ari`, or `num_background` leaves no entity.
+    ValueError: as for `ari`, or there are fewer entities than `num_background`.
   """
   counts = _contingency(true_mask, pred_mask)
   return _adjusted_rand_index(_foreground(counts, num_background))
@@ -188,9 +188,9 @@ def _pairs(count):
 
 def _foreground(counts, num_background):
   num_entities = counts.shape[1]
-  if num_background < 0 or (num_entities is not None and num_background >= num_entities):
+  if num_background < 0 or (num_entities is not None and num_background > num_entities):
     raise ValueError(
-      f"expected num_background in [0, {num_entities}), for as many true masks, "
+      f"expected num_background from 0 to {num_entities}, the number of true masks, "
       f"got {num_background}"
     )
   return counts[:, num_background:]

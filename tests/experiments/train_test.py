@@ -9,8 +9,10 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import datasets
+from datasets import from_images
 from experiments import configs, evaluate, interrupts, runs
 from experiments.experiment import Refusal
 from tests.experiments.conftest import run_experiment
@@ -74,7 +76,7 @@ def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):
 
 def test_a_missing_file_says_where_to_get_it(tmp_path):
   with pytest.raises(Refusal, match=r"gs://multi-object-datasets.*python -m datasets\.generate"):
-    run_experiment(tmp_path, data={"dir": str(tmp_path)})
+    run_experiment(tmp_path, names=("tetrominoes",), data={"dir": str(tmp_path)})
 
 
 @pytest.mark.parametrize(
@@ -150,3 +152,18 @@ def test_missing_data_are_generated_if_asked_for(tmp_path):
   assert "train 20 " in runs.describe_data(data)
   with pytest.raises(datasets.DataError, match="download"):  # rendering takes hours
     runs.check_data({**data, "name": "clevr", "generate": True})
+
+
+def test_images_of_ones_own_train(tmp_path):
+  pixels = np.random.default_rng(0).integers(256, size=(12, 20, 30, 3), dtype=np.uint8)
+  (tmp_path / "pictures").mkdir()
+  for number, picture in enumerate(pixels):
+    Image.fromarray(picture).save(tmp_path / "pictures" / f"{number}.png")
+  data = {"name": "images", "dir": str(tmp_path), "num_train": None}
+  data |= {"num_validation": 4, "num_test": 4}
+  with pytest.raises(Refusal, match=r"datasets\.from_images"):
+    run_experiment(tmp_path / "runs", data=data)
+  from_images.pack(tmp_path / "pictures", tmp_path / "images.tfrecords", size=16)
+  run = run_experiment(tmp_path / "runs", num_steps=2, validate_every=0, data=data)
+  assert run.info["test"]["num_images"] == 4
+  assert run.info["test"]["num_foreground"] == 0  # there are no true masks

@@ -187,10 +187,12 @@ def test_shapes_that_do_not_fit_are_refused(true_shape, pred_shape):
     metrics.ari(np.zeros(true_shape, np.float32), np.zeros(pred_shape, np.float32))
 
 
-def test_background_that_leaves_no_entity_is_refused():
+def test_a_scene_of_background_alone_has_no_score():
   masks = one_hot(np.zeros([1, 2, 2], int), 3)
-  with pytest.raises(ValueError, match=r"num_background in \[0, 3\).* got 3"):
-    metrics.ari_fg(masks, masks, num_background=3)
+  for metric in (metrics.ari_fg, metrics.segmentation_covering):
+    assert np.isnan(metric(masks, masks, num_background=3)).all()
+    with pytest.raises(ValueError, match=r"num_background from 0 to 3.* got 4"):
+      metric(masks, masks, num_background=4)
 
 
 def test_reconstruction_of_another_shape_is_refused():
