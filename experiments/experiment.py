@@ -16,6 +16,7 @@ from docopt import docopt
 from sacred.arg_parser import get_config_updates
 from sacred.config.config_dict import ConfigDict
 from sacred.observers import FileStorageObserver
+from sacred.serializer import flatten
 from sacred.utils import SacredError
 
 import datasets
@@ -31,6 +32,21 @@ sacred.SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 
 for _name in ("absl", "fontTools"):  # lines about sharding, and about every glyph of a PDF
   logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+
+def _save_json(observer, values, name):
+  """Replaces a file of a run as a whole: a full disk costs the new lines, not the file."""
+  path = pathlib.Path(observer.dir) / name
+  try:
+    write_json(path, flatten(values))
+  except OSError as error:
+    if not path.exists():
+      raise
+    logging.getLogger("iodine").warning("cannot write %s: %s; it stays", path, error.strerror)
+
+
+FileStorageObserver.save_json = _save_json  # Sacred's own empties the file before it writes
 
 OBSERVER_OPTIONS = ("--file_storage", "--mongo_db", "--tiny_db", "--sql", "--unobserved")
 

@@ -71,11 +71,12 @@ class Subject(NamedTuple):
   def dataset(self):
     """The data set's name, with the image size where that is not the data set's own."""
     height, width, _ = self.model.config.image_size
-    spec = self.spec
-    own = spec.training_size or (spec.image_size or (height, width))[:2]
-    name = self.config.get("preset") or self.data["name"]
+    spec, name = self.spec, self.config.get("preset") or self.data["name"]
     if runs.dataset_spec(self.config["data"]).name != spec.name:
       name = spec.name
+    elif name in configs.PRESETS:
+      spec = datasets.get_spec(configs.PRESETS[name]["data"]["name"])
+    own = spec.training_size or (spec.image_size or (height, width))[:2]
     return name if (height, width) == tuple(own) else f"{name} ({height} x {width})"
 
   def evaluator(self, config, num_iterations=None, num_slots=None):

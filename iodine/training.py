@@ -564,5 +564,9 @@ def write_json(path, values):
   """Writes JSON under a temporary name and moves it into place."""
   path = pathlib.Path(path)
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  temporary.write_text(json.dumps(values, indent=2) + "\n")
-  temporary.replace(path)
+  try:
+    temporary.write_text(json.dumps(values, indent=2) + "\n")
+    temporary.replace(path)
+  except OSError:
+    temporary.unlink(missing_ok=True)
+    raise

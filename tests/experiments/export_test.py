@@ -53,7 +53,7 @@ def test_the_metadata_tells_where_the_model_comes_from(metadata, trained_run):
   assert metadata["data_set"] == "tetrominoes_quick"
   assert metadata["image_size"] == [14, 14, 3]
   assert metadata["size"] == [14, 14]
-  assert metadata["stored_size"] == [35, 35]
+  assert metadata["stored_size"] == [14, 14]
   assert metadata["step"] == 6
   report = {"step": 6, "ari_fg": 0.25, "mse": float("nan"), "num_images": 9}
   described = export.metadata(runs.load_config(trained_run), 6, report)
@@ -81,7 +81,7 @@ def test_other_sizes_are_refused_or_resized(metadata, tmp_path):
   pixels[:, 15:45, 0] = 255  # the central square is red
   Image.fromarray(pixels).save(tmp_path / "wide.png")
   with pytest.raises(Refusal, match=r"wide.png is 30 x 60 pixels.*takes 14 x 14 or, as stored, 35"):
-    infer.read(tmp_path / "wide.png", metadata)
+    infer.read(tmp_path / "wide.png", {**metadata, "stored_size": [35, 35]})
   resized = infer.read(tmp_path / "wide.png", metadata, resize=True)
   assert resized.shape == (14, 14, 3)
   np.testing.assert_array_equal(resized, np.broadcast_to([1, 0, 0], [14, 14, 3]))

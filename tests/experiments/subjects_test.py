@@ -46,7 +46,7 @@ def test_changed_data_comes_from_held_out_records(trained_run):
     ({"run": 3}, "named by its folder"),
     ({"split": "train"}, "never looks at training records"),
     ({"checkpoint": "first"}, 'must be "best" or "last"'),
-    ({"data": {"name": "shapes"}}, r"on tetrominoes with images of 14 x 14 x 3, shapes has .* x 1"),
+    ({"data": {"name": "shapes"}}, r"tetrominoes_quick with images of 14 x 14 x 3, shapes .* x 1"),
     ({"data": {"name": "clever"}}, "no dataset is called"),
     ({"data": {"num_validation": 20}}, r"records that .* was trained on: .* first 40"),
     ({"data": {"num_train": 20}}, r"records that .* was trained on"),
@@ -94,7 +94,7 @@ def test_different_data_is_not_compared(trained_run):
 
 
 def test_factors_that_the_data_lacks(trained_run, tmp_path):
-  with pytest.raises(Refusal, match=r"tetrominoes has no factor 'size'; there are: x, y, shape"):
+  with pytest.raises(Refusal, match=r"tetrominoes_quick has no factor 'size'; there are: x, y, shape"):
     study(factors, tmp_path, run=trained_run, factors="[x,size]")
 
 
