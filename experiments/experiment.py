@@ -30,7 +30,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sacred.SETTINGS.CAPTURE_MODE = "sys"
 sacred.SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 
-for _name in ("absl", "fontTools"):  # lines about sharding, and about every glyph of a PDF
+# Lines about sharding, about the strategy, and about every glyph of a PDF.
+for _name in ("absl", "tensorflow", "fontTools"):
   logging.getLogger(_name).setLevel(logging.WARNING)
 
 
@@ -144,6 +145,7 @@ def run_commandline(experiment, argv=None, storage="runs"):
     the sacred Run; exits with code 2 where a name or key is misspelt, 1 where a run is refused.
   """
   argv = list(sys.argv if argv is None else argv)
+  experiment.doc = sys.modules["__main__"].__doc__  # --help shows it; Sacred has this module's
   try:
     options = docopt(experiment.get_usage()[2], argv[1:], default_help=False)
     words = options["UPDATE"]
