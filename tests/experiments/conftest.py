@@ -8,6 +8,7 @@ from experiments.experiment import ex
 from experiments.train import train  # noqa: F401  (makes it the main function of `ex`)
 
 TINY = {
+  "num_slots": 4,
   "num_iterations": 2,
   "latent_size": 4,
   "decoder_channels": [8],
