@@ -35,7 +35,6 @@ for _name in ("absl", "tensorflow", "fontTools"):
   logging.getLogger(_name).setLevel(logging.WARNING)
 
 
-
 def _save_json(observer, values, name):
   """Replaces a file of a run as a whole: a full disk costs the new lines, not the file."""
   path = pathlib.Path(observer.dir) / name

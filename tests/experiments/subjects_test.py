@@ -94,7 +94,9 @@ def test_different_data_is_not_compared(trained_run):
 
 
 def test_factors_that_the_data_lacks(trained_run, tmp_path):
-  with pytest.raises(Refusal, match=r"tetrominoes_quick has no factor 'size'; there are: x, y, shape"):
+  with pytest.raises(
+    Refusal, match=r"tetrominoes_quick has no factor 'size'; there are: x, y, shape"
+  ):
     study(factors, tmp_path, run=trained_run, factors="[x,size]")
 
 
