@@ -78,7 +78,9 @@ def test_modifiers_combine_and_updates_win():
   assert config["data"]["name"] == "tetrominoes_quick"
   assert config["num_slots"] == 5
   assert config["likelihood"] == "logistic"
-  assert config["num_iterations"] == configs.QUICK["num_iterations"]
+  assert config["latent_size"] == configs.QUICK["latent_size"]
+  assert resolved("tetrominoes", "quick")["num_slots"] == 3
+  assert resolved("shapes", "quick")["num_slots"] == configs.PRESETS["shapes"]["num_slots"]
 
 
 def test_every_configuration_makes_a_model_and_a_training():
