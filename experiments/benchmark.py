@@ -91,18 +91,19 @@ def _in_own_process(config):
 def _measure(part, config):
   base = _memory()
   result = PARTS[part](config)
-  return {"part": part, **result, "base_memory": base, "peak_memory": _memory()}
+  return {"part": part, "base_memory": base, "peak_memory": _memory(), **result}
 
 
 def _measure_train(config):
-  from iodine.training import Trainer, TrainingConfig, make_strategy
+  from iodine.training import Trainer, TrainingConfig
 
-  model_config, training = runs.model_config(config), TrainingConfig.from_dict(config)
+  model_config = runs.model_config(config)
+  training = TrainingConfig.from_dict({**config, "curriculum": []})  # the model's own K and T
   spec = runs.dataset_spec(config["data"])
   trainer = Trainer(
     model_config,
     training,
-    strategy=make_strategy(num_devices=config["num_devices"]),
+    strategy=runs.strategy(config),
     num_background=spec.num_background,
   )
   scenes = _random_scenes(model_config, training.batch_size, spec.max_entities or 4)
@@ -149,7 +150,8 @@ def _measure_calls(function, traced, config, replicas):
   # the high-water mark must not be that of the convolutions measured below
   result["peak_memory"] = _memory()
   if config["ceiling"]:
-    result["ceiling"], _ = profiling.ceiling(convolutions)
+    seconds, _ = profiling.ceiling(convolutions)  # of all replicas, on one device
+    result["ceiling"] = seconds / replicas
   return result
 
 

@@ -9,7 +9,7 @@ import datasets
 from datasets import generate, records
 from experiments.experiment import Refusal, load_config
 from iodine import Iodine, ModelConfig, serving
-from iodine.training import CheckpointError, restore
+from iodine.training import CheckpointError, make_strategy, restore, split_cpu
 
 CHECKPOINTS = "checkpoints"
 SAVED_MODEL = "saved_model"
@@ -82,6 +82,19 @@ def load_data(data, split, batch_size, **kwargs):
 def model_config(config):
   """ModelConfig of a run's configuration."""
   return ModelConfig.from_dict({**config, "image_size": image_size(config["data"])})
+
+
+def strategy(config):
+  """The distribution strategy of a run's configuration; comes before TensorFlow's first operation.
+
+  Raises:
+    ValueError: as `iodine.training.make_strategy`.
+  """
+  name, num_devices, parts = (config[k] for k in ("strategy", "num_devices", "cpu_devices"))
+  splits = name == "auto" and num_devices is None and config["batch_size"] % parts == 0
+  if splits and parts > 1 and not tf.config.list_physical_devices("GPU"):
+    return make_strategy("mirrored", split_cpu(parts))
+  return make_strategy(name, num_devices)
 
 
 def load_run(folder, which="best"):

@@ -36,7 +36,6 @@ from iodine.training import (
   Trainer,
   TrainingConfig,
   cluster_task,
-  make_strategy,
 )
 
 # what the collective operations of the others end with
@@ -98,7 +97,7 @@ def _make_strategy(config):
       f"all of {', '.join(addresses)} must come before it starts",
       flush=True,
     )
-  return make_strategy(config["strategy"], config["num_devices"])
+  return runs.strategy(config)
 
 
 def _train(_run, config, trainer, directory):

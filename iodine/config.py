@@ -37,6 +37,7 @@ class ModelConfig:
     activate_mlp_output: ELU behind the last MLP layer (paper's table; not the released code).
     capacity_channels: the released code's constant channels (5.0 beside z, 0.5 beside the inputs).
     recompute: rematerialise each iteration in the backward pass: memory of one iteration, not T.
+      A `Trainer` then switches off TensorFlow's `function_optimization`, for the whole process.
     dtype: of variables and images, "float32" or "float64".
     precision: "float32" computes in `dtype`; "mixed_bfloat16" and "mixed_float16" compute the
       convolutions and linear layers in that type (`iodine.precision`), on float32 variables.

@@ -144,7 +144,7 @@ class Iodine(snt.Module):
       noise = self.noise(seed, len(records), tf.shape(params)[0], num_slots, first_index)
       all_params.append(params)
       if t < num_iterations:
-        record, params, state = iterate(frame, params, noise, state)
+        (record, params, state), _ = iterate(frame, params, noise, state)
       else:
         record = _record(self.decode(frame, params, noise))
       records.append(record)
@@ -156,10 +156,13 @@ class Iodine(snt.Module):
       **{name: tf.stack([record[name] for record in records]) for name in records[0]},
     )
 
-  def _iterate(self, images, params, noise, state):
-    """Decode and update: (what IodineOutput keeps of the decode, next params, next state)."""
-    decode = self.decode(images, params, noise)
-    return _record(decode), *self.refine(images, params, decode, state)
+  def _iterate(self, images, params, noise, state, saved=None):
+    """Decode and update: ((what IodineOutput keeps of it, next params, next state), grads).
+
+    `saved` are the grads of an earlier call with the same arguments.
+    """
+    decode = self.decode(images, params, noise, saved)
+    return (_record(decode), *self.refine(images, params, decode, state)), decode.grads
 
   def create_variables(self):
     """Creates all variables, which otherwise come with the first call; returns them."""
@@ -175,8 +178,11 @@ class Iodine(snt.Module):
     )
     return params, self.refinement.initial_state(batch_size * num_slots)
 
-  def decode(self, images, params, noise):
-    """Samples, decodes and scores one posterior: images [B, H, W, C], noise [B, K, Z] -> Decode."""
+  def decode(self, images, params, noise, grads=None):
+    """Samples, decodes and scores one posterior: images [B, H, W, C], noise [B, K, Z] -> Decode.
+
+    `grads` are the auxiliary.Gradients where they are known, which spares their computation.
+    """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(params)
       posterior = self._latent.posterior(params)
@@ -189,7 +195,8 @@ class Iodine(snt.Module):
       prior = self._latent.prior(self.config.latent_size, params.dtype)
       kl = tf.reduce_sum(tfd.kl_divergence(posterior, prior), axis=-1)  # [B, K]
       loss = tf.reduce_sum(nll) + self.kl_weight * tf.reduce_sum(kl)
-    grads = tape.gradient(loss, [params, means, mask_logits])
+    if grads is None:
+      grads = auxiliary.Gradients(*tape.gradient(loss, [params, means, mask_logits]))
     return Decode(
       posterior, z, mixture, nll, kl, auxiliary.Gradients(*map(tf.stop_gradient, grads))
     )
@@ -249,42 +256,45 @@ def rematerialised(function):
   """`function` with its activations computed anew in the backward pass instead of kept.
 
   `tf.recompute_grad` runs the forward pass with all tapes stopped, ours for the posterior's
-  gradient among them; hence this one. Arguments and results are nests of tensors.
+  gradient among them; hence this one. In a graph it is a function of its own, traced and optimised
+  once however often it is called, for graphs take memory too.
+
+  Args:
+    function: (*args, saved=None) -> (results, saved), nests of tensors: what it says is `saved` is
+      kept, and given back to it in the backward pass; it has no gradient.
+
+  Returns:
+    (*args) -> (results, saved).
   """
 
   def wrapped(*args):
-    flat_args = tf.nest.flatten(args)
     structure = []
-
-    def flat_function(*tensors):
-      results = function(*tf.nest.pack_sequence_as(args, tensors))
-      structure[:] = [results]
-      return tf.nest.flatten(results)
 
     @tf.custom_gradient
     def forward(*tensors):
+      packed = tf.nest.pack_sequence_as(args, tensors)
+      structure[:] = function(*packed)
+      _, saved = structure
+
       def backward(*upstream, variables=()):
-        # The recomputation must wait for the gradients from above, and must not be taken for the
-        # forward pass by the optimiser of common subexpressions.
-        with tf.control_dependencies(upstream):
-          inputs = [tf.identity(t) for t in tensors]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-          tape.watch([*inputs, *variables])
-          outputs = flat_function(*inputs)
+        with tf.GradientTape() as tape:
+          tape.watch(tensors)
+          again = tf.nest.flatten(function(*packed, saved=saved)[0])
         gradients = tape.gradient(
-          outputs,
-          [*inputs, *variables],
-          output_gradients=upstream,
+          again,
+          [*tensors, *variables],
+          output_gradients=upstream[: len(again)],
           unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return gradients[: len(inputs)], gradients[len(inputs) :]
+        return gradients[: len(tensors)], gradients[len(tensors) :]
 
-      return flat_function(*tensors), backward
+      return tf.nest.flatten(structure), backward
 
-    results = forward(*flat_args)
-    return tf.nest.pack_sequence_as(structure[0], results)
+    return tf.nest.pack_sequence_as(structure, forward(*tf.nest.flatten(args)))
 
-  return wrapped
+  if tf.executing_eagerly():
+    return wrapped
+  return tf.function(wrapped, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def new_seed():

@@ -62,24 +62,20 @@ def operations(function, batch_size):
 
 
 def _all_operations(graph):
-  """What runs of a graph and of the functions it calls: the rest TensorFlow prunes."""
-  graphs, seen = [graph], set()
-  while graphs:
-    current = graphs.pop()
-    waiting = [tensor.op for tensor in current.outputs] + list(current.control_outputs)
-    done = set()
-    while waiting:
-      op = waiting.pop()
-      if op in done:
-        continue
-      done.add(op)
-      yield op
-      waiting += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
-      for name in _called(op) - seen:
-        seen.add(name)
-        inner = current._get_function(name)  # there is no public way to it
-        if hasattr(inner, "graph"):
-          graphs.append(inner.graph)
+  """What runs of a graph, and of the functions it calls each time: the rest TensorFlow prunes."""
+  waiting = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
+  done = set()
+  while waiting:
+    op = waiting.pop()
+    if op in done:
+      continue
+    done.add(op)
+    yield op
+    waiting += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
+    for name in _called(op):
+      inner = graph._get_function(name)  # there is no public way to it
+      if hasattr(inner, "graph"):
+        yield from _all_operations(inner.graph)
 
 
 def _called(op):

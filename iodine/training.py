@@ -8,11 +8,13 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tf_keras
 
 from iodine import metrics
+from iodine.config import check_iterations, check_slots
 from iodine.model import Iodine
 
 
@@ -47,6 +49,9 @@ class TrainingConfig:
     clip_norm: bound on the global gradient norm, after the averaging over replicas.
     seed: of variables and noise.
     jit: compile the step with XLA.
+    curriculum: stages before the model's own number of slots and iterations, for instance
+      [{"until": 1500, "num_slots": 4, "num_iterations": 5}]: K and T up to that step; a number that
+      is left out is the model's.
   """
 
   batch_size: int = 32
@@ -63,8 +68,10 @@ class TrainingConfig:
   clip_norm: float = 5.0
   seed: int = 0
   jit: bool = False
+  curriculum: Sequence[Mapping[str, int]] = ()
 
   def __post_init__(self):
+    _check_curriculum(self.curriculum)
     for name in ("batch_size", "num_steps"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -89,6 +96,21 @@ class TrainingConfig:
     """From a mapping that may hold other keys too (a run's config)."""
     names = {field.name for field in dataclasses.fields(cls)}
     return cls(**{k: v for k, v in values.items() if k in names})
+
+
+def _check_curriculum(stages):
+  ends = [0]
+  for stage in stages:
+    if "until" not in stage or set(stage) - {"until", "num_slots", "num_iterations"}:
+      raise ValueError(
+        'a stage of the curriculum has "until", and "num_slots" or "num_iterations": '
+        f"got {dict(stage)}"
+      )
+    check_slots(stage.get("num_slots", 2))
+    check_iterations(stage.get("num_iterations", 1))
+    ends.append(stage["until"])
+  if sorted(set(ends)) != ends:
+    raise ValueError(f"the stages of the curriculum must end one after the other, got {ends[1:]}")
 
 
 class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
@@ -124,6 +146,32 @@ def annealed(start, end, step, num_steps):
 
 
 STRATEGIES = ("auto", "mirrored", "multi_worker", "cpu")
+
+
+def split_cpu(num_devices):
+  """Makes several devices of the CPU, each with its share of the cores, for "mirrored".
+
+  The small convolutions of small images keep one core busy but not many: replicas that have a core
+  each are faster. It must come before TensorFlow's first operation.
+
+  Args:
+    num_devices: at most; never more than cores.
+
+  Returns:
+    how many there are now: 1 if TensorFlow has begun already.
+  """
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+  num_devices = min(num_devices, cores)
+  try:
+    tf.config.set_logical_device_configuration(
+      tf.config.list_physical_devices("CPU")[0],
+      [tf.config.LogicalDeviceConfiguration()] * num_devices,
+    )
+    tf.config.threading.set_intra_op_parallelism_threads(cores // num_devices)
+    tf.config.threading.set_inter_op_parallelism_threads(num_devices)
+  except RuntimeError:
+    return 1
+  return num_devices
 
 
 def make_strategy(name="auto", num_devices=None):
@@ -243,6 +291,9 @@ class Trainer:
         f"take a multiple of {replicas}, or fewer devices"
       )
     self._replica_batch = training_config.batch_size // replicas
+    if model_config.recompute:
+      # else TensorFlow makes the one function of an iteration into T again, each with its constants
+      tf.config.optimizer.set_experimental_options({"function_optimization": False})
     tf.random.set_seed(training_config.seed)  # variables; the noise has seeds of its own
     with self.strategy.scope():
       self.model = Iodine(model_config)
@@ -260,6 +311,7 @@ class Trainer:
         self._schedule, beta_1=training_config.beta1, epsilon=1e-8
       )
       self.optimizer.build(self.variables)
+    self._next_step = None  # `steps_done` without waiting for the device; None: not known
     self.is_chief = self.strategy.extended.should_checkpoint
     self.is_multi_worker = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
     self._any_worker = tf.function(self._replicated_any, autograph=False)
@@ -278,6 +330,7 @@ class Trainer:
     """
     checkpoint = tf.train.Checkpoint(**self._state())
     _, damaged = restore(checkpoint, self.model, directory, "last")
+    self._next_step = None
     return damaged
 
   def _state(self):
@@ -318,11 +371,22 @@ class Trainer:
       ari_fg where there are true masks; grad_norm before clipping; learning_rate; loss_scale in
       mixed_float16; finite. Where `finite` is false, nothing was updated but the step counter.
     """
-    return self._train_step(batch)
+    if self._next_step is None:
+      self._next_step = self.steps_done
+    values = self._train_step(batch, **self._stage(self._next_step))
+    self._next_step += 1
+    return values
 
   def traced_step(self, batch):
     """The tf.ConcreteFunction behind `train_step`, for who wants to know what it consists of."""
-    return self._train_step.get_concrete_function(batch)
+    return self._train_step.get_concrete_function(batch, **self._stage(self.config.num_steps))
+
+  def _stage(self, step):
+    """K and T of the curriculum for the update that follows `step` others; {} for the model's."""
+    for stage in self.config.curriculum:
+      if step < stage["until"]:
+        return {name: number for name, number in stage.items() if name != "until"}
+    return {}
 
   def distribute(self, make_dataset):
     """A dataset for `train_step`.
@@ -337,7 +401,11 @@ class Trainer:
       pipeline = make_dataset(self.config.batch_size // num, context.input_pipeline_id, num)
       return pipeline.rebatch(self._replica_batch, drop_remainder=True)
 
-    return self.strategy.distribute_datasets_from_function(dataset)
+    # without a GPU a copy to "the device" only takes a thread, which there may be just one of
+    options = tf.distribute.InputOptions(
+      experimental_fetch_to_device=bool(tf.config.list_logical_devices("GPU"))
+    )
+    return self.strategy.distribute_datasets_from_function(dataset, options)
 
   def any_worker(self, flag):
     """Whether `flag` is true in any of the cluster's processes, which must all call this: bool."""
@@ -348,12 +416,14 @@ class Trainer:
   def _replicated_any(self, flag):
     return self.strategy.reduce("SUM", self.strategy.run(lambda: flag), axis=None)
 
-  def _replicated_step(self, batch):
+  def _replicated_step(self, batch, num_slots=None, num_iterations=None):
     fold_in = tf.random.experimental.stateless_fold_in
     seed = fold_in(tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32))
     seed = fold_in(seed, tf.cast(self.num_rewinds, tf.int32))
     self._anneal()
-    values, gradients = self.strategy.run(self._gradients, args=(batch, seed))
+    values, gradients = self.strategy.run(
+      self._gradients, args=(batch, seed, num_slots, num_iterations)
+    )
     values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
     if "ari_fg" in values:
       values["ari_fg"] = tf.math.divide_no_nan(values["ari_fg"], values.pop("foreground"))
@@ -390,25 +460,35 @@ class Trainer:
         value = annealed(start, end, self.step, config.anneal_steps)
         variable.assign(tf.cast(value, variable.dtype))
 
-  def _gradients(self, batch, seed):
+  def _gradients(self, batch, seed, num_slots, num_iterations):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""
     context = tf.distribute.get_replica_context()
     replica = tf.get_static_value(context.replica_id_in_sync_group)
     images = batch["image"]
     with tf.GradientTape() as tape:
-      output = self.model(images, seed=seed, first_index=replica * self._replica_batch)
+      output = self.model(
+        images,
+        num_slots=num_slots,
+        num_iterations=num_iterations,
+        seed=seed,
+        first_index=replica * self._replica_batch,
+      )
       loss = tf.reduce_sum(output.loss) / self.config.batch_size
       scale = self._loss_scale.value if self._loss_scale else None
       target = loss if scale is None else loss * scale
-    gradients = context.all_reduce("SUM", tape.gradient(target, self.variables))
+    zero = tf.UnconnectedGradients.ZERO  # T = 1 refines nothing
+    gradients = tape.gradient(target, self.variables, unconnected_gradients=zero)
+    gradients = context.all_reduce("SUM", gradients)
     if scale is not None:
       gradients = [g / scale for g in gradients]
+    masks = output.masks[-1]
+    reconstruction = tf.reduce_sum(masks * output.means[-1], axis=1)
     values = {
       "loss": loss,
       "nll": tf.reduce_sum(output.nll[-1]) / self.config.batch_size,
       "kl": tf.reduce_sum(output.kl[-1]) / self.config.batch_size,
-      "mse": tf.reduce_sum(metrics.mse(images, output.reconstruction[-1])) / self.config.batch_size,
-      **_ari_sums(batch, output.masks[-1], self._num_background),
+      "mse": tf.reduce_sum(metrics.mse(images, reconstruction)) / self.config.batch_size,
+      **_ari_sums(batch, masks, self._num_background),
     }
     return values, (gradients, tf.linalg.global_norm(gradients))
 

@@ -15,6 +15,8 @@ TINY = {
   "encoder_channels": [8],
   "mlp_sizes": [8],
   "batch_size": 4,
+  "cpu_devices": 1,
+  "curriculum": [],
   "num_steps": 6,
   "log_every": 2,
   "validate_every": 3,

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import signal
 import socket
@@ -37,12 +38,41 @@ def run_both(launcher, faults=(None, None), **options):
   return [finish(process) for process in processes]
 
 
-def test_two_workers_are_as_one_and_go_on_after_one_is_lost(tiny_data, tmp_path):
-  options = {**OPTIONS, "data": {"dir": str(tiny_data)}}
-  alone, both = Launcher(tmp_path / "alone"), Launcher(tmp_path / "both")
-  code, printed = alone.run(**options)
-  assert code == 0, printed
+@pytest.fixture(scope="module")
+def options(tiny_data):
+  return {**OPTIONS, "data": {"dir": str(tiny_data)}}
 
+
+@pytest.fixture(scope="module")
+def alone(options, tmp_path_factory):
+  """Folder of a run on one device in one process."""
+  launcher = Launcher(tmp_path_factory.mktemp("alone"))
+  code, printed = launcher.run(**options)
+  assert code == 0, printed
+  assert "1 device(s)" in printed
+  return launcher.last_run()
+
+
+def assert_same_curves(run, other):
+  ours, theirs = curves(run), curves(other)
+  assert ours.keys() == theirs.keys()
+  for name in theirs:
+    assert ours[name].keys() == theirs[name].keys()
+    for step in theirs[name]:
+      np.testing.assert_allclose(ours[name][step], theirs[name][step], rtol=1e-4, err_msg=name)
+
+
+def test_two_devices_of_the_cpu_are_as_one(options, alone, tmp_path):
+  both = Launcher(tmp_path)
+  code, printed = both.run(cpu_devices=2, **options)
+  assert code == 0, printed
+  if len(os.sched_getaffinity(0)) > 1:
+    assert "2 device(s)" in printed
+  assert_same_curves(both.last_run(), alone)
+
+
+def test_two_workers_are_as_one_and_go_on_after_one_is_lost(options, alone, tmp_path):
+  both = Launcher(tmp_path / "both")
   killed = Fault("step", 22)
   chief, other = run_both(both, (None, killed), strategy="multi_worker", **options)
   assert other[0] == -signal.SIGKILL, other[1]
@@ -64,12 +94,7 @@ def test_two_workers_are_as_one_and_go_on_after_one_is_lost(tiny_data, tmp_path)
   assert "2 device(s)" in chief[1]
   assert f"step {NUM_STEPS}/{NUM_STEPS}" not in other[1]  # the chief alone tells
   assert sorted(p.name for p in both.folder.iterdir() if p.is_dir()) == ["1", "2", "3", "_sources"]
-  ours, theirs = curves(both.last_run()), curves(alone.last_run())
-  assert ours.keys() == theirs.keys()
-  for name in theirs:
-    assert ours[name].keys() == theirs[name].keys()
-    for step in theirs[name]:
-      np.testing.assert_allclose(ours[name][step], theirs[name][step], rtol=1e-4, err_msg=name)
+  assert_same_curves(both.last_run(), alone)
 
 
 @pytest.mark.parametrize(

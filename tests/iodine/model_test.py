@@ -255,3 +255,20 @@ def test_recompute_changes_nothing(images, final_decode, graph):
   np.testing.assert_allclose(other_loss, loss, rtol=1e-12)
   for actual, expected in zip(other_gradients, gradients, strict=True):
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_with_recompute_the_graph_holds_one_iteration(images):
+  model = make(recompute=True)
+
+  def convolutions(num_iterations):
+    @tf.function
+    def gradients():
+      with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model(images, num_iterations=num_iterations, seed=SEED).loss)
+      return tape.gradient(loss, model.trainable_variables)
+
+    graph = gradients.get_concrete_function().graph.as_graph_def()
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    return sum(n.op.startswith("Conv2D") for n in nodes)
+
+  assert convolutions(9) == convolutions(3) > 0

@@ -34,15 +34,17 @@ def test_both_backward_passes_cost_what_the_forward_pass_costs():
   assert set(convolutions.values()) == {1}
 
 
-def test_what_nothing_reads_is_not_counted_and_called_functions_are():
-  inner = tf.function(lambda x: tf.nn.conv2d(x, KERNEL, strides=1, padding="SAME"))
+def test_what_nothing_reads_is_not_counted_and_called_functions_are_each_time():
+  kernel = tf.ones(KERNEL.shape)
+  inner = tf.function(lambda x: tf.nn.conv2d(x, kernel, strides=1, padding="SAME"))
 
   def function(x):
     inner(2 * x)  # pruned
-    return tf.cond(tf.reduce_sum(x) > 0, lambda: inner(x), lambda: tf.zeros([5, 10, 12, 8]))
+    y = tf.cond(tf.reduce_sum(x) > 0, lambda: inner(x), lambda: tf.zeros([5, 10, 12, 8]))
+    return y + inner(3 * x)
 
   convolutions, _ = profiling.operations(traced(function, (5, 10, 12, 4)), batch_size=5)
-  assert list(convolutions.values()) == [1]
+  assert list(convolutions.values()) == [2]
 
 
 @pytest.mark.parametrize("transpose", [(False, False), (True, False), (False, True)])

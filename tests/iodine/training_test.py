@@ -125,6 +125,45 @@ def test_resuming_is_bit_identical(tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_curriculum_is_one_training_after_the_other(tmp_path):
+  stage = {"num_slots": 4, "num_iterations": 1}
+  training = dataclasses.replace(TRAINING, curriculum=[{"until": 2, **stage}])
+  whole = Trainer(MODEL, training, tmp_path / "whole")
+  run(whole, 1)
+  whole.checkpoints.save()
+  run(whole, 3, lambda *args: scenes(*args, start=1))
+
+  first = Trainer(dataclasses.replace(MODEL, **stage), TRAINING, tmp_path / "first")
+  run(first, 2)
+  first.checkpoints.save()
+  second = Trainer(MODEL, TRAINING)
+  second.restore(tmp_path / "first")
+  run(second, 2, lambda *args: scenes(*args, start=2))
+  for ours, theirs in zip(values(whole), values(second), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+  whole.restore(tmp_path / "whole")  # goes back into the stage
+  run(whole, 1, lambda *args: scenes(*args, start=1))
+  for ours, theirs in zip(values(whole), values(first), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+  ("stages", "message"),
+  [
+    ([{"num_slots": 4}], 'a stage of the curriculum has "until"'),
+    ([{"until": 5, "slots": 4}], r"got \{'until': 5, 'slots': 4\}"),
+    ([{"until": 5, "num_slots": 1}], "num_slots must be at least 2"),
+    ([{"until": 5, "num_iterations": 0}], "num_iterations must be at least 1"),
+    ([{"until": 5}, {"until": 5}], r"one after the other, got \[5, 5\]"),
+    ([{"until": 0}], r"one after the other, got \[0\]"),
+  ],
+)
+def test_a_curriculum_that_makes_no_sense(stages, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(TRAINING, curriculum=stages)
+
+
 def test_a_non_finite_step_updates_nothing():
   trainer = Trainer(MODEL, TRAINING)
   run(trainer, 1)
