@@ -199,17 +199,22 @@ QUICK = {
 }
 
 
+CURRICULUM = {"num_slots": 4, "num_iterations": 6}  # how `tetrominoes quick` begins
+
+
 def quick(current):
   """The `quick` modifier: small nets, and for Tetrominoes its own small images."""
   preset = current.get("preset", BASE["preset"])
   if preset != "tetrominoes":
     return QUICK
-  # A slot for each piece. Before black a fourth has nothing to do but to split one of them.
+  # A slot for each piece: before black a fourth has nothing to do but to split one of them. At first
+  # it helps, for with more slots every piece soon has one. Who asks for a K or T gets just that.
+  asked = any(current.get(key, TETROMINOES[key]) != TETROMINOES[key] for key in CURRICULUM)
   return {
     **QUICK,
     "num_slots": 3,
     "num_iterations": 8,
-    "curriculum": [{"until": 1500, "num_slots": 4, "num_iterations": 6}],
+    "curriculum": [] if asked else [{"until": 1500, **CURRICULUM}],
     "num_steps": 3500,
     "data": {"name": "tetrominoes_quick"},
   }

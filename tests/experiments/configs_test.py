@@ -79,7 +79,9 @@ def test_modifiers_combine_and_updates_win():
   assert config["num_slots"] == 5
   assert config["likelihood"] == "logistic"
   assert config["latent_size"] == configs.QUICK["latent_size"]
+  assert config["curriculum"] == []  # who asks for a number of slots gets it throughout
   assert resolved("tetrominoes", "quick")["num_slots"] == 3
+  assert resolved("tetrominoes", "quick", num_steps=9)["curriculum"][0]["num_slots"] == 4
   assert resolved("shapes", "quick")["num_slots"] == configs.PRESETS["shapes"]["num_slots"]
 
 
