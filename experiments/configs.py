@@ -190,7 +190,7 @@ QUICK = {
   "mlp_sizes": [128],
   "lstm_size": 0,
   "learning_rate": 1.5e-3,
-  "learning_rate_schedule": "cosine",
+  "learning_rate_schedule": "trapezoidal",
   "warmup_steps": 100,
   "num_steps": 5000,
   "cpu_devices": 2,
@@ -207,8 +207,8 @@ def quick(current):
   preset = current.get("preset", BASE["preset"])
   if preset != "tetrominoes":
     return QUICK
-  # A slot for each piece: before black a fourth has nothing to do but to split one of them. At first
-  # it helps, for with more slots every piece soon has one. Who asks for a K or T gets just that.
+  # A slot for each piece: before black a fourth has nothing to do but to split one of them. At
+  # first it helps, for then every piece soon has one. Who asks for a K or T gets just that.
   asked = any(current.get(key, TETROMINOES[key]) != TETROMINOES[key] for key in CURRICULUM)
   return {
     **QUICK,

@@ -26,6 +26,9 @@ class CheckpointError(RuntimeError):
   """No checkpoint that can be read, or one of another configuration."""
 
 
+SCHEDULES = ("constant", "exponential", "cosine", "trapezoidal")
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
   """How the model is trained; the defaults are the paper's (Sec. 4 and Appendix C).
@@ -35,7 +38,8 @@ class TrainingConfig:
     num_steps: updates.
     learning_rate: Adam's, at its highest.
     learning_rate_schedule: "constant"; "exponential", times `learning_rate_decay` every
-      `learning_rate_decay_steps`, smoothly; "cosine" to zero at `num_steps`.
+      `learning_rate_decay_steps`, smoothly; "cosine" to zero at `num_steps`; "trapezoidal",
+      constant but for the last fifth of `num_steps`, over which it falls linearly to zero.
     learning_rate_decay: see above.
     learning_rate_decay_steps: see above.
     warmup_steps: linear from zero, before any schedule.
@@ -85,9 +89,9 @@ class TrainingConfig:
       )
     if self.learning_rate <= 0 or self.clip_norm <= 0:
       raise ValueError("learning_rate and clip_norm must be positive")
-    if self.learning_rate_schedule not in ("constant", "exponential", "cosine"):
+    if self.learning_rate_schedule not in SCHEDULES:
       raise ValueError(
-        'learning_rate_schedule must be "constant", "exponential" or "cosine", '
+        f"learning_rate_schedule must be one of {', '.join(SCHEDULES)}, "
         f"got {self.learning_rate_schedule!r}"
       )
 
@@ -126,6 +130,10 @@ class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
       )
     elif config.learning_rate_schedule == "cosine":
       self._decay = schedules.CosineDecay(config.learning_rate, config.num_steps)
+    elif config.learning_rate_schedule == "trapezoidal":
+      last = config.num_steps / 5
+      left = lambda step: (config.num_steps - tf.cast(step, tf.float32)) / last
+      self._decay = lambda step: config.learning_rate * tf.clip_by_value(left(step), 0.0, 1.0)
     else:
       self._decay = lambda step: tf.constant(config.learning_rate)
 

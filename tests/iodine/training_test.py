@@ -302,6 +302,8 @@ def test_devices_that_do_not_divide_the_batch():
     ({"learning_rate_schedule": "exponential"}, 500_000, 1e-3 * 0.1**0.5),
     ({"learning_rate_schedule": "cosine"}, 10, 0.5e-3),
     ({"warmup_steps": 10}, 4, 0.5e-3),
+    ({"learning_rate_schedule": "trapezoidal"}, 16, 1e-3),
+    ({"learning_rate_schedule": "trapezoidal"}, 18, 0.5e-3),
     ({"warmup_steps": 10, "learning_rate_schedule": "cosine"}, 19, 1e-3 * 0.00615583),
   ],
 )
