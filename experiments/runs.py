@@ -88,9 +88,12 @@ def strategy(config):
   """The distribution strategy of a run's configuration; comes before TensorFlow's first operation.
 
   Raises:
+    Refusal: `cpu_devices` is less than 1.
     ValueError: as `iodine.training.make_strategy`.
   """
   name, num_devices, parts = (config[k] for k in ("strategy", "num_devices", "cpu_devices"))
+  if parts < 1:
+    raise Refusal(f"cpu_devices must be at least 1, got {parts}")
   splits = name == "auto" and num_devices is None and config["batch_size"] % parts == 0
   if splits and parts > 1 and not tf.config.list_physical_devices("GPU"):
     return make_strategy("mirrored", split_cpu(parts))

@@ -1,4 +1,4 @@
-"""Two processes on this machine train as one: strategy=multi_worker."""
+"""Two devices of the CPU, and two processes (strategy=multi_worker), train as one device."""
 
 import functools
 import json

@@ -87,6 +87,7 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
     ({"num_slots": 1}, "num_slots must be at least 2"),
     ({"num_iterations": 0}, "num_iterations must be at least 1"),
     ({"inputs": ["image", "mas"]}, "did you mean 'mask'"),
+    ({"cpu_devices": 0}, "cpu_devices must be at least 1"),
     ({"batch_size": 41}, "batch of 41 is larger than the train split"),
     ({"learning_rate": -1.0}, "learning_rate"),
     ({"resume_from": "nowhere"}, "nowhere has no checkpoints"),
