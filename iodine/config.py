@@ -21,6 +21,8 @@ class ModelConfig:
     decoder: "broadcast" or "deconv" (ablation).
     decoder_channels: the ELU convolutions; a linear one of C + 1 channels follows.
     decoder_kernel: their size.
+    decoder_upsampling: s: the broadcast decoder works at 1/s of the image's height and width, and
+      its last convolution writes s x s pixels at once; 1 is the paper's.
     encoder_channels: convolutions of the refinement network.
     encoder_kernel: their size.
     encoder_stride: their stride.
@@ -53,6 +55,7 @@ class ModelConfig:
   decoder: str = "broadcast"
   decoder_channels: Sequence[int] = (64, 64, 64, 64)
   decoder_kernel: int = 3
+  decoder_upsampling: int = 1
   encoder_channels: Sequence[int] = (64, 64, 64, 64)
   encoder_kernel: int = 3
   encoder_stride: int = 2
@@ -76,7 +79,13 @@ class ModelConfig:
     auxiliary.check_inputs(self.inputs)
     if len(self.image_size) != 3 or min(self.image_size) < 1:
       raise ValueError(f"image_size must be (H, W, C), got {tuple(self.image_size)}")
-    for name in ("latent_size", "decoder_kernel", "encoder_kernel", "encoder_stride"):
+    for name in (
+      "latent_size",
+      "decoder_kernel",
+      "decoder_upsampling",
+      "encoder_kernel",
+      "encoder_stride",
+    ):
       if getattr(self, name) < 1:
         raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
     for name in ("decoder_channels", "encoder_channels", "mlp_sizes"):
@@ -88,6 +97,11 @@ class ModelConfig:
         raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
     if self.decoder not in ("broadcast", "deconv"):
       raise ValueError(f'decoder must be "broadcast" or "deconv", got {self.decoder!r}')
+    if self.decoder == "deconv" and self.decoder_upsampling > 1:
+      raise ValueError(
+        f"decoder_upsampling={self.decoder_upsampling} is for decoder=broadcast: the "
+        "deconvolutional one has strides of its own"
+      )
     if self.precision not in precision.POLICIES:
       names = ", ".join(precision.POLICIES)
       raise ValueError(f"precision must be one of {names}, got {self.precision!r}")

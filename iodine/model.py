@@ -75,6 +75,7 @@ class Iodine(snt.Module):
         cfg.decoder_kernel,
         constant=5.0 if cfg.capacity_channels else None,
         compute_dtype=compute_dtype,
+        upsampling=cfg.decoder_upsampling,
         name="decoder",
       )
     self.auxiliary = auxiliary.AuxiliaryInputs(

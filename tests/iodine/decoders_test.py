@@ -54,6 +54,7 @@ def test_an_even_kernel_is_refused():
 @pytest.mark.parametrize("make", [
   lambda size: SpatialBroadcastDecoder(size, (4, 5), 3),
   lambda size: SpatialBroadcastDecoder(size, (4,), 5, constant=5.0),
+  lambda size: SpatialBroadcastDecoder(size, (4, 5), 3, upsampling=2),
   lambda size: DeconvDecoder(size, channels=4, mlp_size=8),
 ])  # fmt: skip
 def test_shapes_and_independent_slots(make, image_size):
@@ -64,6 +65,19 @@ def test_shapes_and_independent_slots(make, image_size):
   assert decoded.mask_logits.shape == [2, 3, *image_size[:2], 1]
   alone = decoder(z[1:, 2:])
   np.testing.assert_allclose(decoded.means[1, 2], alone.means[0, 0], atol=1e-5)
+
+
+def test_upsampling_writes_squares_of_pixels():
+  z = np.random.default_rng(3).normal(size=[1, 2, 4])
+  decoder = SpatialBroadcastDecoder((8, 11, 3), (5,), 3, upsampling=3)
+  decoded = decoder(tf.constant(z))
+  assert decoded.means.shape == [1, 2, 8, 11, 3]
+  low = tf.nn.elu(decoder.broadcast_conv(tf.constant(z[0])))  # [2, 3, 4, 5]
+  low = decoder.convs[-1](low).numpy().reshape([2, 3, 4, 3, 3, 4])  # then row, column, channel
+  for row, column in np.ndindex(8, 11):
+    expected = low[:, row // 3, column // 3, row % 3, column % 3]
+    np.testing.assert_array_equal(decoded.mask_logits[0, :, row, column], expected[:, :1])
+    np.testing.assert_array_equal(decoded.means[0, :, row, column], expected[:, 1:])
 
 
 def test_the_papers_sizes():

@@ -216,6 +216,8 @@ def test_in_a_graph_it_is_the_same(images):
     ({"inputs": ("image", "grad_mean")}, "did you mean 'grad_means'"),
     ({"inputs": ("posterior",)}, "at least one spatial"),
     ({"decoder": "deconvolution"}, "'deconvolution'"),
+    ({"decoder_upsampling": 0}, "decoder_upsampling must be at least 1, got 0"),
+    ({"decoder_upsampling": 2, "decoder": "deconv"}, "is for decoder=broadcast"),
     ({"sigma": 0.0}, "sigma must be positive"),
     ({"kl_weight": 0.0}, "kl_weight must be positive"),
     ({"image_size": (8, 8)}, r"\(H, W, C\)"),
