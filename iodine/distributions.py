@@ -66,7 +66,7 @@ class SpatialMixture:
     self.means = means
     self.mask_logits = mask_logits
     self._component, self._sigma = component, sigma
-    self.log_masks = tf.nn.log_softmax(mask_logits, axis=1)  # [B, K, H, W, 1]
+    self.log_masks = _log_softmax(mask_logits)  # [B, K, H, W, 1]
     self.log_components = tf.reduce_sum(
       self._components.log_prob(images[:, None]), axis=-1, keepdims=True
     )  # [B, K, H, W, 1]
@@ -87,7 +87,7 @@ class SpatialMixture:
   @functools.cached_property
   def mask_posterior(self):
     """p(m_k | x, mu) under equal masks, [B, K, H, W, 1] (paper, Appendix C)."""
-    return tf.nn.softmax(self.log_components, axis=1)
+    return tf.exp(_log_softmax(self.log_components))
 
   @functools.cached_property
   def leave_one_out_log_prob(self):
@@ -110,6 +110,11 @@ class SpatialMixture:
 
 
 COMPONENTS = {"normal": tfd.Normal, "logistic": tfd.Logistic}
+
+
+def _log_softmax(x):
+  """Over slots; tf.nn.log_softmax would transpose them to the last axis and back."""
+  return x - tf.reduce_logsumexp(x, axis=1, keepdims=True)
 
 
 def leave_one_out_logsumexp(x, axis=1):
