@@ -338,6 +338,9 @@ class Trainer:
     """
     checkpoint = tf.train.Checkpoint(**self._state())
     _, damaged = restore(checkpoint, self.model, directory, "last")
+    if not self.config.anneal_steps:  # they may be others now
+      self.model.sigma.assign(self.model.config.sigma)
+      self.model.kl_weight.assign(self.model.config.kl_weight)
     self._next_step = None
     return damaged
 
@@ -636,7 +639,8 @@ def check_config(config, path):
   ours = json.loads(json.dumps(dataclasses.asdict(config)))
   defaults = json.loads(json.dumps(dataclasses.asdict(type(config)())))
   saved = {**defaults, **saved}  # keys that have come since
-  free = {"num_slots", "num_iterations", "recompute"}  # they change no variable
+  # The variables of a model are the same whatever these are.
+  free = {"num_slots", "num_iterations", "recompute", "sigma", "kl_weight"}
   differing = [
     f"{key}: {saved.get(key)} saved, {ours.get(key)} now"
     for key in sorted(saved.keys() | ours.keys())

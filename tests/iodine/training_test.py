@@ -252,6 +252,15 @@ def test_another_configuration_is_refused_with_the_keys(tmp_path):
   assert json.loads((tmp_path / "config.json").read_text())["latent_size"] == 4
 
 
+def test_resumed_with_another_weight_of_the_kl_and_sigma(tmp_path):
+  trainer = Trainer(MODEL, TRAINING, tmp_path)
+  trainer.checkpoints.save()
+  other = Trainer(dataclasses.replace(MODEL, kl_weight=0.25, sigma=0.2), TRAINING)
+  other.restore(tmp_path)
+  assert other.model.kl_weight.numpy() == 0.25
+  assert other.model.sigma.numpy() == np.float32(0.2)
+
+
 def test_no_checkpoint_and_no_folder(tmp_path):
   trainer = Trainer(MODEL, TRAINING)
   with pytest.raises(CheckpointError, match="no checkpoint in"):
