@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-DATA := data/tetrominoes_quick.tfrecords
+DATA := data/tetrominoes_train.tfrecords
 
 .PHONY: install train test notebooks lint clean
 .DELETE_ON_ERROR:
@@ -21,7 +21,7 @@ train: install $(DATA)
 	$(RUN) -m experiments.train with tetrominoes quick
 
 $(DATA): | install
-	$(RUN) -m datasets.generate tetrominoes_quick --num 60640 --out data/
+	$(RUN) -m datasets.generate tetrominoes --num 60640 --out data/
 
 test: install
 	$(RUN) -m pytest

@@ -152,7 +152,7 @@ _TETROMINOES = DatasetSpec(
   generate_args="tetrominoes",
 )
 
-# What two CPU cores can learn in minutes: the same scenes, smaller.
+# The same scenes, smaller: a toy.
 _TETROMINOES_QUICK = dataclasses.replace(
   _TETROMINOES,
   name="tetrominoes_quick",

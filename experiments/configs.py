@@ -200,24 +200,27 @@ QUICK = {
 
 
 CURRICULUM = {"num_slots": 4, "num_iterations": 6}  # how `tetrominoes quick` begins
+QUICK_TETROMINOES = {
+  **QUICK,
+  # A slot for each piece: before black a fourth has nothing to do but to split one of them. At
+  # first it helps, for then every piece soon has one.
+  "num_slots": 3,
+  "num_iterations": 8,
+  "curriculum": [{"until": 1500, **CURRICULUM}],
+  "decoder_upsampling": 3,
+  "kl_weight": 0.25,
+  "kl_weight_start": 0.75,
+  "anneal_steps": 2500,
+  "num_steps": 2500,
+}
 
 
 def quick(current):
-  """The `quick` modifier: small nets, and for Tetrominoes its own small images."""
-  preset = current.get("preset", BASE["preset"])
-  if preset != "tetrominoes":
+  """The `quick` modifier: small nets. Who asks for a K or T gets it from the first step on."""
+  if current.get("preset", BASE["preset"]) != "tetrominoes":
     return QUICK
-  # A slot for each piece: before black a fourth has nothing to do but to split one of them. At
-  # first it helps, for then every piece soon has one. Who asks for a K or T gets just that.
   asked = any(current.get(key, TETROMINOES[key]) != TETROMINOES[key] for key in CURRICULUM)
-  return {
-    **QUICK,
-    "num_slots": 3,
-    "num_iterations": 8,
-    "curriculum": [] if asked else [{"until": 1500, **CURRICULUM}],
-    "num_steps": 3500,
-    "data": {"name": "tetrominoes_quick"},
-  }
+  return {**QUICK_TETROMINOES, **({"curriculum": []} if asked else {})}
 
 
 MODIFIERS = {"released": released, "quick": quick}

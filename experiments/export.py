@@ -3,7 +3,7 @@
 It lies in runs/3/saved_model, or where `out` says; docs/serving.md tells how to use it. For a model
 that others are to have,
 
-  python -m experiments.export with run=runs/3 bundle=models/tetrominoes_quick
+  python -m experiments.export with run=runs/3 bundle=models/tetrominoes
 
 writes a folder with the SavedModel, the run's configuration, its curves and its test scores.
 """
@@ -14,7 +14,9 @@ import os
 import pathlib
 import shutil
 
-from experiments import runs
+import numpy as np
+
+from experiments import curves, runs
 from experiments.experiment import Refusal, main, make_experiment, run_commandline
 from iodine import serving
 from iodine.training import write_json
@@ -113,19 +115,25 @@ def test_scores(run, step):
 def bundle_run(run, folder, which="best"):
   """Writes `folder` with all that goes with a model when it is given to others.
 
-  saved_model/, and as far as the run has them its config.json, metrics.json (the curves) and
-  test/metrics.json. Of paths of this machine only the last part is kept. The folder stands for a
-  run: `experiments.evaluate with run=FOLDER` scores it.
+  saved_model/, and as far as the run has them its config.json, test/metrics.json and metrics.json:
+  its curves, joined to those of the runs it was resumed from. Of paths of this machine only the
+  last part is kept. The folder stands for a run: `experiments.evaluate with run=FOLDER` scores it.
 
   Returns:
     (path of the SavedModel, metadata).
   """
   run, folder = pathlib.Path(run), pathlib.Path(folder)
   path, described = export_run(run, folder / runs.SAVED_MODEL, which)
-  for name in ("config.json", "metrics.json", "test/metrics.json"):
+  for name in ("config.json", "test/metrics.json"):
     if (run / name).is_file():
       (folder / name).parent.mkdir(parents=True, exist_ok=True)
       write_json(folder / name, _without_places(json.loads((run / name).read_text())))
+  recorded = {
+    name: {"steps": steps.tolist(), "values": [v if np.isfinite(v) else None for v in values]}
+    for name, (steps, values) in curves.read(run).items()
+  }
+  if recorded:
+    write_json(folder / "metrics.json", recorded)
   return path, described
 
 

@@ -12,11 +12,10 @@ from iodine import metrics
 MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
 
 
-def test_tetrominoes_quick():
-  folder = MODELS / "tetrominoes_quick"
+def test_tetrominoes():
+  folder = MODELS / "tetrominoes"
   model = iodine.load(folder)
-  size = model.metadata["image_size"][0]
-  scenes = tetrominoes.generate_chunk(seed=2026, chunk=0, image_size=size, block_size=2)
+  scenes = tetrominoes.generate_chunk(seed=2026, chunk=0)
   masks = scenes["mask"][:320] / np.float32(255)
   found = model.infer(scenes["image"][:320], seed=0)
   scores = metrics.ari_fg(masks, found.masks).numpy()

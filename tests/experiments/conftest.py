@@ -24,7 +24,7 @@ TINY = {
   "image_every": 0,
   "num_validation_images": 4,
   "seed": 7,
-  "data": {"num_train": 40, "num_validation": 8, "num_test": 12},
+  "data": {"name": "tetrominoes_quick", "num_train": 40, "num_validation": 8, "num_test": 12},
 }
 
 
@@ -41,7 +41,7 @@ def run_experiment(folder, names=("tetrominoes", "quick"), **updates):
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
-  """Folder with 60 scenes of the `quick` Tetrominoes."""
+  """Folder with 60 small Tetrominoes scenes."""
   folder = tmp_path_factory.mktemp("data")
   generate.generate("tetrominoes_quick", 60, out=str(folder), progress=False)
   return folder

@@ -13,7 +13,7 @@ from PIL import Image
 
 import datasets
 import iodine
-from experiments import evaluate, export, infer, runs
+from experiments import curves, evaluate, export, infer, runs
 from experiments.experiment import Refusal
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -41,6 +41,21 @@ def test_a_bundle_is_the_run_without_its_checkpoints(bundle, trained_run):
   assert step == our_step == 6
   for a, b in zip(ours.variables, model.variables, strict=True):
     np.testing.assert_array_equal(a, b)
+
+
+def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path):
+  run = tmp_path / "resumed"
+  run.mkdir()
+  config = {**runs.load_config(trained_run), "resume_from": str(trained_run)}
+  (run / "config.json").write_text(json.dumps(config))
+  (run / "metrics.json").write_text('{"train.loss": {"steps": [7], "values": [null]}}')
+  (run / "checkpoints").symlink_to(trained_run / "checkpoints")
+  export.bundle_run(run, tmp_path / "bundle", which="last")
+  whole, bundled = curves.read(run), curves.read(tmp_path / "bundle")
+  assert bundled["train.loss"][0][-1] == 7 > bundled["train.loss"][0][0]
+  assert whole.keys() == bundled.keys()
+  for name in whole:
+    np.testing.assert_array_equal(bundled[name], whole[name])
 
 
 def test_a_bundle_is_evaluated_like_a_run(bundle, trained_run, tiny_data, tmp_path):

@@ -78,7 +78,7 @@ def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):
 
 def test_a_missing_file_says_where_to_get_it(tmp_path):
   with pytest.raises(Refusal, match=r"gs://multi-object-datasets.*python -m datasets\.generate"):
-    run_experiment(tmp_path, names=("tetrominoes",), data={"dir": str(tmp_path)})
+    run_experiment(tmp_path, data={"dir": str(tmp_path), "name": "tetrominoes"})
 
 
 @pytest.mark.parametrize(
