@@ -200,27 +200,32 @@ QUICK = {
 
 
 CURRICULUM = {"num_slots": 4, "num_iterations": 6}  # how `tetrominoes quick` begins
-QUICK_TETROMINOES = {
-  **QUICK,
-  # A slot for each piece: before black a fourth has nothing to do but to split one of them. At
-  # first it helps, for then every piece soon has one.
-  "num_slots": 3,
-  "num_iterations": 8,
-  "curriculum": [{"until": 1500, **CURRICULUM}],
-  "decoder_upsampling": 3,
-  "kl_weight": 0.25,
-  "kl_weight_start": 0.75,
-  "anneal_steps": 2500,
-  "num_steps": 2500,
+QUICK_OF_PRESET = {
+  "tetrominoes": {
+    # A slot for each piece: before black a fourth has nothing to do but to split one of them. At
+    # first it helps, for then every piece soon has one.
+    "num_slots": 3,
+    "num_iterations": 8,
+    "curriculum": [{"until": 1500, **CURRICULUM}],
+    "decoder_upsampling": 3,
+    "kl_weight": 0.75,
+    "num_steps": 2500,
+  },
+  "multi_dsprites_binarized": {
+    "data": {"image_size": [32, 32]},
+    "num_iterations": 6,
+    "decoder_upsampling": 2,
+    "kl_weight": 0.8,
+    "num_steps": 2000,
+  },
 }
 
 
 def quick(current):
   """The `quick` modifier: small nets. Who asks for a K or T gets it from the first step on."""
-  if current.get("preset", BASE["preset"]) != "tetrominoes":
-    return QUICK
+  preset = current.get("preset", BASE["preset"])
   asked = any(current.get(key, TETROMINOES[key]) != TETROMINOES[key] for key in CURRICULUM)
-  return {**QUICK_TETROMINOES, **({"curriculum": []} if asked else {})}
+  return {**QUICK, **QUICK_OF_PRESET.get(preset, {}), **({"curriculum": []} if asked else {})}
 
 
 MODIFIERS = {"released": released, "quick": quick}
