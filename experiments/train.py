@@ -104,7 +104,7 @@ def _train(_run, config, trainer, directory):
   """The training loop, from wherever the trainer or `resume_from` is."""
   training = trainer.config
   if config["resume_from"]:
-    _resume(_run, trainer, config["resume_from"], directory)
+    _resume(_run, trainer, config, directory)
   start, end = trainer.steps_done, training.num_steps
   parameters = sum(int(np.prod(v.shape)) for v in trainer.variables)
   print(runs.describe_data(config["data"]))
@@ -237,13 +237,16 @@ class Loop:
       tf.summary.scalar(f"{prefix}/{name}", value, step)
 
 
-def _resume(run, trainer, folder, directory):
-  """Goes on from the run in `folder`: its state, its best checkpoint, its curves."""
-  parent = _with_checkpoint(folder)
+def _resume(run, trainer, config, directory):
+  """Goes on from the run in `resume_from`: its state, its best checkpoint, its curves."""
+  parent = _with_checkpoint(config["resume_from"])
   source = parent / runs.CHECKPOINTS
   for path in trainer.restore(source):
     print(f"{path} is damaged; took the one before")
-  if (source / "best").is_dir() and trainer.is_chief:  # the parent's best stays the one to beat
+  known = load_config(parent)["data"]
+  if any(known.get(key) != config["data"][key] for key in ("name", *runs.SCENE_KEYS)):
+    trainer.best_score.assign(float("-inf"))  # of other scenes
+  elif (source / "best").is_dir() and trainer.is_chief:  # the parent's best is the one to beat
     shutil.copytree(source / "best", directory / runs.CHECKPOINTS / "best")
   if (parent / "tensorboard").is_dir() and trainer.is_chief:  # so that the curves join
     shutil.copytree(parent / "tensorboard", directory / "tensorboard")

@@ -58,6 +58,16 @@ def test_a_resumed_run_ends_bit_identical(tiny_data, tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_the_best_on_other_scenes_is_not_the_one_to_beat(trained_run, tiny_data, tmp_path):
+  def best(**data):
+    data = {"dir": str(tiny_data), **data}
+    run = run_experiment(tmp_path, resume_from=str(trained_run), num_steps=9, data=data)
+    return [p.stem for p in (tmp_path / run._id / "checkpoints" / "best").glob("*.index")]
+
+  assert "best-3" in best()
+  assert best(min_objects=1) == ["best-9"]
+
+
 def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):
   def send():
     while not list(tmp_path.glob("1/checkpoints/*.index")):
