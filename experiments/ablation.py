@@ -42,7 +42,7 @@ def jobs(config):
   for name in without:
     groups[f"without {name}"] = {"inputs": [n for n in auxiliary.ALL_INPUTS if n != name]}
   if config["deconv"]:
-    groups["deconv decoder"] = {"decoder": "deconv"}
+    groups["deconv decoder"] = {"decoder": "deconv", "decoder_upsampling": 1}
   return [
     Job(group, seed, updates) for group, updates in groups.items() for seed in config["seeds"]
   ]
