@@ -199,14 +199,13 @@ QUICK = {
 }
 
 
-CURRICULUM = {"num_slots": 4, "num_iterations": 6}  # how `tetrominoes quick` begins
 QUICK_OF_PRESET = {
   "tetrominoes": {
     # A slot for each piece: before black a fourth has nothing to do but to split one of them. At
     # first it helps, for then every piece soon has one.
     "num_slots": 3,
     "num_iterations": 8,
-    "curriculum": [{"until": 1500, **CURRICULUM}],
+    "curriculum": [{"until": 1500, "num_slots": 4, "num_iterations": 6}],
     "decoder_upsampling": 3,
     "kl_weight": 0.75,
     "num_steps": 2500,
@@ -224,8 +223,11 @@ QUICK_OF_PRESET = {
 def quick(current):
   """The `quick` modifier: small nets. Who asks for a K or T gets it from the first step on."""
   preset = current.get("preset", BASE["preset"])
-  asked = any(current.get(key, TETROMINOES[key]) != TETROMINOES[key] for key in CURRICULUM)
-  return {**QUICK, **QUICK_OF_PRESET.get(preset, {}), **({"curriculum": []} if asked else {})}
+  values = {**QUICK, **QUICK_OF_PRESET.get(preset, {})}
+  planned = ("num_slots", "num_iterations")
+  if any(current.get(key, TETROMINOES[key]) != TETROMINOES[key] for key in planned):
+    values["curriculum"] = []
+  return values
 
 
 MODIFIERS = {"released": released, "quick": quick}

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from experiments.experiment import load_config
+from iodine.training import write_json
 
 
 def read(folder):
@@ -34,6 +35,15 @@ def read(folder):
         np.concatenate([old[earlier], new]) for old, new in zip((steps, values), own, strict=True)
       )
   return curves
+
+
+def write(folder, curves):
+  """Writes what `read` gives, so that it can be read from `folder`, the run's or a bundle's."""
+  records = {
+    name: {"steps": steps.tolist(), "values": [v if np.isfinite(v) else None for v in values]}
+    for name, (steps, values) in curves.items()
+  }
+  write_json(pathlib.Path(folder) / "metrics.json", records)
 
 
 def aligned(records, name):

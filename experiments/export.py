@@ -14,8 +14,6 @@ import os
 import pathlib
 import shutil
 
-import numpy as np
-
 from experiments import curves, runs
 from experiments.experiment import Refusal, main, make_experiment, run_commandline
 from iodine import serving
@@ -128,12 +126,9 @@ def bundle_run(run, folder, which="best"):
     if (run / name).is_file():
       (folder / name).parent.mkdir(parents=True, exist_ok=True)
       write_json(folder / name, _without_places(json.loads((run / name).read_text())))
-  recorded = {
-    name: {"steps": steps.tolist(), "values": [v if np.isfinite(v) else None for v in values]}
-    for name, (steps, values) in curves.read(run).items()
-  }
+  recorded = curves.read(run)
   if recorded:
-    write_json(folder / "metrics.json", recorded)
+    curves.write(folder, recorded)
   return path, described
 
 

@@ -33,7 +33,8 @@ def image_size(data):
 
 FILE_KEYS = ("path", "image_size")
 SPLIT_KEYS = ("num_train", "num_validation", "num_test", "min_objects", "max_objects")
-SCENE_KEYS = ("image_size", "grayscale", "min_objects", "max_objects")  # what an image shows
+# What an image shows.
+SCENE_KEYS = ("name", "image_size", "grayscale", "min_objects", "max_objects")
 
 
 def check_data(data):

@@ -244,7 +244,7 @@ def _resume(run, trainer, config, directory):
   for path in trainer.restore(source):
     print(f"{path} is damaged; took the one before")
   known = load_config(parent)["data"]
-  if any(known.get(key) != config["data"][key] for key in ("name", *runs.SCENE_KEYS)):
+  if any(known.get(key) != config["data"][key] for key in runs.SCENE_KEYS):
     trainer.best_score.assign(float("-inf"))  # of other scenes
   elif (source / "best").is_dir() and trainer.is_chief:  # the parent's best is the one to beat
     shutil.copytree(source / "best", directory / runs.CHECKPOINTS / "best")

@@ -66,9 +66,8 @@ class SpatialBroadcastDecoder(snt.Module):
       net = conv(tf.nn.elu(net))  # [B*K, H/s, W/s, c]
     net = self.convs[-1](tf.cast(tf.nn.elu(net), z.dtype))  # [B*K, H/s, W/s, (C+1) s^2]
     if self._upsampling > 1:
-      height, width, _ = self._image_size
       net = tf.nn.depth_to_space(net, self._upsampling)
-      net = tf.slice(net, [0, 0, 0, 0], [-1, height, width, -1])  # [B*K, H, W, C+1]
+      net = _crop(net, self._image_size)  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
 
 
@@ -161,11 +160,19 @@ class DeconvDecoder(snt.Module):
     net = tf.reshape(net, [-1, *self._start])  # [B*K, h, w, 8]
     for deconv in self._deconvs:
       net = tf.nn.elu(deconv(net))  # [B*K, 2h, 2w, c]
-    height, width, _ = self._image_size
-    net = tf.slice(net, [0, 0, 0, 0], [-1, height, width, -1])  # [B*K, H, W, c]
+    net = _crop(net, self._image_size)  # [B*K, H, W, c]
     net = tf.nn.elu(self._conv(net))  # [B*K, H, W, c]
     net = self._output(tf.cast(net, z.dtype))  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
+
+
+# tf.slice and tf.split instead of indexing, whose gradient, StridedSliceGrad, is several times slower.
+
+
+def _crop(net, image_size):
+  """[N, >= H, >= W, c] -> [N, H, W, c]"""
+  height, width, _ = image_size
+  return tf.slice(net, [0, 0, 0, 0], [-1, height, width, -1])
 
 
 def _split_slots(net, num_slots, static_num_slots, image_size):
@@ -174,6 +181,5 @@ def _split_slots(net, num_slots, static_num_slots, image_size):
   slots = num_slots if static_num_slots is None else static_num_slots
   net = tf.reshape(net, tf.stack([-1, slots, height, width, channels + 1]))
   net = tf.ensure_shape(net, [None, static_num_slots, height, width, channels + 1])
-  # Not net[..., 1:]: the gradient of a slice is a padding, and several times slower.
   mask_logits, means = tf.split(net, [1, channels], axis=-1)
   return Decoded(means, mask_logits)

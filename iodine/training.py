@@ -338,9 +338,9 @@ class Trainer:
     """
     checkpoint = tf.train.Checkpoint(**self._state())
     _, damaged = restore(checkpoint, self.model, directory, "last")
-    if not self.config.anneal_steps:  # they may be others now
-      self.model.sigma.assign(self.model.config.sigma)
-      self.model.kl_weight.assign(self.model.config.kl_weight)
+    for variable, start, end in self._weights():
+      if start is None:
+        variable.assign(end)  # may be another now
     self._next_step = None
     return damaged
 
@@ -459,16 +459,18 @@ class Trainer:
     self.step.assign_add(1)
     return values
 
-  def _anneal(self):
+  def _weights(self):
+    """The model's sigma and KL weight: (variable, first value or None, last value)."""
     config, model = self.config, self.model
-    if not config.anneal_steps:
-      return
-    for variable, start, end in (
+    return (
       (model.sigma, config.sigma_start, model.config.sigma),
       (model.kl_weight, config.kl_weight_start, model.config.kl_weight),
-    ):
+    )
+
+  def _anneal(self):
+    for variable, start, end in self._weights():
       if start is not None:
-        value = annealed(start, end, self.step, config.anneal_steps)
+        value = annealed(start, end, self.step, self.config.anneal_steps)
         variable.assign(tf.cast(value, variable.dtype))
 
   def _gradients(self, batch, seed, num_slots, num_iterations):

@@ -75,6 +75,7 @@ def test_released_rate_follows_the_batch():
 
 def test_modifiers_combine_and_updates_win():
   config = resolved("tetrominoes", "quick", "released", num_slots=5)
+  assert config["data"]["name"] == "tetrominoes"
   assert config["decoder_upsampling"] == 3
   assert config["num_slots"] == 5
   assert config["likelihood"] == "logistic"

@@ -164,7 +164,7 @@ def test_each_ablation_lacks_one_thing(tmp_path, player):
     assert set(auxiliary.ALL_INPUTS) - set(job.updates["inputs"]) == {name}
   quick = configs.quick({"preset": "tetrominoes"})
   ModelConfig.from_dict({**quick, **jobs[-1].updates, "image_size": (35, 35, 3)})
-  assert jobs[-1].updates["decoder"] == "deconv"
+  assert jobs[-1].updates == {"decoder": "deconv", "decoder_upsampling": 1}
   with pytest.raises(ValueError, match="did you mean 'likelihood'"):
     ablation.jobs({**ablation.CONFIG, "without": ["likelihod"]})
   player()

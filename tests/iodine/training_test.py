@@ -259,6 +259,10 @@ def test_resumed_with_another_weight_of_the_kl_and_sigma(tmp_path):
   other.restore(tmp_path)
   assert other.model.kl_weight.numpy() == 0.25
   assert other.model.sigma.numpy() == np.float32(0.2)
+  annealing = dataclasses.replace(TRAINING, sigma_start=0.6, anneal_steps=2)
+  other = Trainer(dataclasses.replace(MODEL, kl_weight=0.25), annealing)
+  other.restore(tmp_path)
+  assert other.model.kl_weight.numpy() == 0.25  # the one that is not annealed
 
 
 def test_no_checkpoint_and_no_folder(tmp_path):
