@@ -7,6 +7,10 @@ import os
 # It must be set before TensorFlow is imported; a value of the user's own stands.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+from iodine import allocator
+
+allocator.keep_freed_memory()
+
 from iodine.config import ModelConfig
 from iodine.model import Iodine, IodineOutput
 
