@@ -11,8 +11,7 @@ from iodine import allocator
 
 allocator.keep_freed_memory()
 
-from iodine.config import ModelConfig
-from iodine.model import Iodine, IodineOutput
+from iodine.config import IodineConfig
 
 __version__ = "0.1.0"  # pyproject.toml's
 
