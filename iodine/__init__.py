@@ -11,11 +11,23 @@ from iodine import allocator
 
 allocator.keep_freed_memory()
 
-from iodine.config import IodineConfig
+from iodine.build import build_model, make_config
+from iodine.config import IodineConfig, ModelConfig
+from iodine.model import Iodine
+from iodine.outputs import Latents, SlotOutput
 
 __version__ = "0.1.0"  # pyproject.toml's
 
-__all__ = ["Iodine", "IodineOutput", "ModelConfig", "load"]
+__all__ = [
+  "Iodine",
+  "IodineConfig",
+  "Latents",
+  "ModelConfig",
+  "SlotOutput",
+  "build_model",
+  "load",
+  "make_config",
+]
 
 
 def __getattr__(name):

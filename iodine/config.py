@@ -162,6 +162,8 @@ class IodineConfig(ModelConfig):
     refinement: see `RefinementConfig`.
     likelihood: see `LikelihoodConfig`.
     released: see `ReleasedConfig`.
+    objective: of sequences, what a frame's decode is scored against: "next_step", the frame that is
+      to come (A.1), or "reconstruction", the last one seen.
   """
 
   model: Literal["iodine"] = "iodine"
@@ -170,5 +172,6 @@ class IodineConfig(ModelConfig):
   refinement: RefinementConfig = RefinementConfig()
   likelihood: LikelihoodConfig = LikelihoodConfig()
   released: ReleasedConfig = ReleasedConfig()
+  objective: Literal["next_step", "reconstruction"] = "next_step"
 
-  FREE: ClassVar[frozenset[str]] = ModelConfig.FREE | {"sigma", "kl_weight"}
+  FREE: ClassVar[frozenset[str]] = ModelConfig.FREE | {"sigma", "kl_weight", "objective"}

@@ -1,94 +1,112 @@
 """Scores of a model on held-out images, iteration by iteration (paper, Sec. 4.1 and Fig. 8)."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
-from iodine import config, metrics
+from iodine import metrics, unroll
+from iodine.errors import UserError
+from iodine.noise import Noise
+from iodine.slot_model import SlotModel
 
 METRICS = ("ari_fg", "ari", "covering", "mse", "nll", "kl")
 
 
 class Evaluator:
-  """Runs inference one iteration at a time: memory does not grow with their number.
+  """Scores every decode of an inference: memory does not grow with their number.
 
   An image's scores depend on (seed, its place in the data set) and not on its batch, except in
   a model configured with `batch_mean_gradients`.
 
   Args:
-    model: Iodine.
-    num_iterations: decodes to score; the model's T (or T + 1, with `final_decode`) by default.
+    model: a SlotModel.
+    num_iterations: T, the model's by default (all frames of a sequence).
     num_slots: K, the model's by default.
     num_background: how many of the first true masks are background.
     seed: of the posterior samples.
+
+  Raises:
+    UserError: K or T is too small.
   """
 
-  def __init__(self, model, num_iterations=None, num_slots=None, num_background=1, seed=0):
-    self._model = model
-    self._num_slots = model.config.num_slots if num_slots is None else num_slots
-    config.check_slots(self._num_slots)
-    num_iterations = model.config.num_iterations if num_iterations is None else num_iterations
-    config.check_iterations(num_iterations)
-    self.num_decodes = num_iterations + int(model.config.final_decode)
+  def __init__(
+    self,
+    model: SlotModel,
+    num_iterations: int | None = None,
+    num_slots: int | None = None,
+    num_background: int = 1,
+    seed: int = 0,
+  ):
+    model.check_counts(num_iterations, num_slots)
+    self._model, self._num_iterations, self._num_slots = model, num_iterations, num_slots
     self._num_background = num_background
     self._seed = tf.constant([seed, 1], tf.int32)
-    self._step = tf.function(self._iteration, reduce_retracing=True)
+    self._run = tf.function(self._decodes, reduce_retracing=True, autograph=False)
 
-  def __call__(self, batches, first_index=0):
+  def __call__(
+    self, batches: Iterable[Mapping[str, Any]], first_index: int = 0
+  ) -> dict[str, np.ndarray]:
     """Scores scenes.
 
     Args:
-      batches: iterable of scene batches: `image` [B, H, W, C], and `mask` [B, L, H, W, 1] if any.
+      batches: iterable of scene batches: `image` [B, H, W, C], and `mask` [B, L, H, W, 1] if any;
+        of sequences [B, T, H, W, C] and [B, T, L, H, W, 1].
       first_index: place of the first scene in the data set.
 
     Returns:
       dict of float64 [N, D], by image and decode: ari_fg, ari and covering, each object once (NaN
       without true masks, ari_fg and covering also without foreground), mse, nll (nats an image),
-      kl (nats, summed over slots).
+      kl (nats, summed over slots; NaN for a model without a posterior).
 
     Raises:
-      ValueError: there is no image.
+      UserError: there is no image.
     """
     scores = [self._score(batch, first) for batch, first in _with_position(batches, first_index)]
     if not scores:
-      raise ValueError("there is no image to evaluate: the split or its filter is empty")
+      raise UserError("there is no image to evaluate: the split or its filter is empty")
     return {name: np.concatenate([s[name] for s in scores]).astype(np.float64) for name in METRICS}
 
   def _score(self, batch, first_index):
     batch = {key: batch[key] for key in ("image", "mask") if key in batch}
-    params, state = self._model.initial(len(batch["image"]), self._num_slots)
-    first = tf.constant(first_index)
-    rows = []
-    for t in range(self.num_decodes):
-      values, params, state = self._step(batch, tf.constant(t), first, params, state)
-      rows.append({name: value.numpy() for name, value in values.items()})
-    return {name: np.stack([row[name] for row in rows], axis=1) for name in METRICS}
+    scores = self._run(batch, tf.constant(first_index))
+    return {name: value.numpy().T for name, value in scores.items()}  # [D, B] -> [B, D]
 
-  def _iteration(self, batch, iteration, first_index, params, state):
-    """Decodes, scores, and updates the posterior for the next iteration."""
-    model, images = self._model, batch["image"]
-    if images.shape.rank == 5:
-      images = images[:, iteration]
-    noise = model.noise(self._seed, iteration, tf.shape(images)[0], self._num_slots, first_index)
-    decode = model.decode(images, params, noise)
-    masks = decode.mixture.masks
-    reconstruction = tf.reduce_sum(masks * decode.mixture.means, axis=1)
-    unknown = tf.fill(tf.shape(decode.nll), np.float32(np.nan))
-    true_mask = batch.get("mask")
-    if true_mask is not None and true_mask.shape.rank == 6:
-      true_mask = true_mask[:, iteration]
-    values = {
-      "ari_fg": metrics.ari_fg(true_mask, masks, self._num_background)
-      if true_mask is not None
-      else unknown,
-      "ari": metrics.ari(true_mask, masks) if true_mask is not None else unknown,
-      "covering": metrics.segmentation_covering(true_mask, masks, self._num_background)
-      if true_mask is not None
-      else unknown,
-      "mse": metrics.mse(images, reconstruction),
-      "nll": decode.nll,
-      "kl": tf.reduce_sum(decode.kl, axis=-1),
+  def _decodes(self, batch, first_index):
+    model, true_mask = self._model, batch.get("mask")
+
+    def keep(output, frame, d):
+      mask = true_mask
+      if mask is not None and mask.shape.rank == 6:
+        mask = timeline.target(mask, d)
+      return _scores(output, frame.target, mask, self._num_background)
+
+    timeline = model.timeline(unroll.iterations(model, batch["image"], self._num_iterations))
+    return unroll.fold(
+      model,
+      batch["image"],
+      keep,
+      num_iterations=self._num_iterations,
+      num_slots=self._num_slots,
+      noise=Noise(self._seed, tf.constant(0), first_index),
+    ).kept
+
+
+def _scores(output, image, true_mask, num_background):
+  """Of one decode, by name: [B] each."""
+  unknown = tf.fill(tf.shape(output.nll), np.float32(np.nan))
+  scores = dict.fromkeys(METRICS, unknown)
+  if true_mask is not None:
+    scores |= {
+      "ari_fg": metrics.ari_fg(true_mask, output.masks, num_background),
+      "ari": metrics.ari(true_mask, output.masks),
+      "covering": metrics.segmentation_covering(true_mask, output.masks, num_background),
     }
-    return values, *model.refine(images, params, decode, state)
+  scores |= {"mse": metrics.mse(image, output.reconstruction), "nll": output.nll}
+  if "kl" in output.terms:
+    scores["kl"] = output.terms["kl"]
+  return scores
 
 
 def _with_position(batches, first=0):
@@ -97,7 +115,7 @@ def _with_position(batches, first=0):
     first += int(batch["image"].shape[0])
 
 
-def summarize(scores):
+def summarize(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
   """Means over images at the last decode: dict of floats, and `num_images`, `num_foreground`.
 
   ARI-FG and covering leave out the images without foreground; `num_foreground` counts those that

@@ -1,88 +1,54 @@
-"""Inference one iteration at a time, for whoever needs more than its scores."""
+"""Compiled inference on batches of held-out images, in NumPy."""
 
-from typing import NamedTuple
-
-import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from iodine import config, distributions
-
-tfd = tfp.distributions
-
-
-class Decoded(NamedTuple):
-  """One decode of a batch, as NumPy arrays."""
-
-  mean: np.ndarray  # [B, K, Z], of the posterior
-  stddev: np.ndarray  # [B, K, Z]
-  kl: np.ndarray  # [B, K, Z], nats
-  z: np.ndarray  # [B, K, Z], the sample that was decoded
-  means: np.ndarray  # [B, K, H, W, C]
-  mask_logits: np.ndarray  # [B, K, H, W, 1]
-  masks: np.ndarray  # [B, K, H, W, 1]
-  nll: np.ndarray  # [B], nats
-
-  @property
-  def reconstruction(self):
-    """Mean of the mixture: [B, H, W, C]."""
-    return np.sum(self.masks * self.means, axis=1)
+from iodine import unroll
+from iodine.noise import Noise
+from iodine.outputs import SlotOutput
+from iodine.slot_model import SlotModel
 
 
 class Inference:
-  """Runs inference without keeping earlier iterations; compiled once for all batches.
+  """Runs inference; compiled once for all batches.
 
   An image's results are a function of (seed, its index) and, as those of `evaluation.Evaluator`
-  with the same seed, do not depend on its batch (but see `batch_mean_gradients`).
+  with the same seed, do not depend on its batch (but see `ReleasedConfig.batch_mean_gradients`).
 
   Args:
-    model: Iodine.
-    num_iterations: T, the model's by default.
+    model: a SlotModel.
+    num_iterations: T, the model's by default (all frames of a sequence).
     num_slots: K, the model's by default.
+
+  Raises:
+    UserError: K or T is too small.
   """
 
-  def __init__(self, model, num_iterations=None, num_slots=None):
-    self._model = model
-    self._latent = distributions.LatentGaussian(model.config.latent_scale)
-    self.num_slots = model.config.num_slots if num_slots is None else num_slots
-    config.check_slots(self.num_slots)
-    num_iterations = model.config.num_iterations if num_iterations is None else num_iterations
-    config.check_iterations(num_iterations)
-    self.num_decodes = num_iterations + int(model.config.final_decode)
-    self._step = tf.function(self._iteration, reduce_retracing=True)
+  def __init__(
+    self, model: SlotModel, num_iterations: int | None = None, num_slots: int | None = None
+  ):
+    model.check_counts(num_iterations, num_slots)
+    self._model, self._num_iterations, self._num_slots = model, num_iterations, num_slots
+    self._run = tf.function(self._infer, reduce_retracing=True, autograph=False)
 
-  def __call__(self, images, seed=0, first_index=0):
-    """The last decode of images [B, H, W, C] (or [B, T, H, W, C], one frame an iteration)."""
-    for decoded in self._iterate(images, seed, first_index):
-      last = decoded
-    return Decoded(*(value.numpy() for value in last))
+  def __call__(self, images, seed: int = 0, first_index: int = 0) -> SlotOutput:
+    """The last decode of images [B, H, W, C] (or sequences [B, T, H, W, C]): NumPy, [B]."""
+    return self._run(images, _seed(seed), tf.constant(first_index), False)[0].numpy()
 
-  def iterations(self, images, seed=0, first_index=0):
-    """Every decode: Decoded with a leading [D]."""
-    steps = list(self._iterate(images, seed, first_index))
-    return Decoded(*(np.stack(values) for values in zip(*steps, strict=True)))
+  def iterations(self, images, seed: int = 0, first_index: int = 0) -> SlotOutput:
+    """Every decode: NumPy, [D, B]; `loss` is that of each decode."""
+    return self._run(images, _seed(seed), tf.constant(first_index), True)[1].numpy()
 
-  def _iterate(self, images, seed, first_index):
-    params, state = self._model.initial(len(images), self.num_slots)
-    seed, first = tf.constant([seed, 1], tf.int32), tf.constant(first_index)
-    for t in range(self.num_decodes):
-      decoded, params, state = self._step(images, seed, tf.constant(t), first, params, state)
-      yield decoded
-
-  def _iteration(self, images, seed, iteration, first_index, params, state):
-    model = self._model
-    frame = images if images.shape.rank == 4 else images[:, iteration]
-    noise = model.noise(seed, iteration, tf.shape(frame)[0], self.num_slots, first_index)
-    decode = model.decode(frame, params, noise)
-    prior = self._latent.prior(model.config.latent_size, params.dtype)
-    decoded = Decoded(
-      mean=decode.posterior.loc,
-      stddev=decode.posterior.scale,
-      kl=tfd.kl_divergence(decode.posterior, prior),
-      z=decode.z,
-      means=decode.mixture.means,
-      mask_logits=decode.mixture.mask_logits,
-      masks=decode.mixture.masks,
-      nll=decode.nll,
+  def _infer(self, images, seed, first_index, keep_all):
+    found = unroll.fold(
+      self._model,
+      images,
+      keep=lambda output, frame, d: output if keep_all else (),
+      num_iterations=self._num_iterations,
+      num_slots=self._num_slots,
+      noise=Noise(seed, tf.constant(0), first_index),
     )
-    return decoded, *model.refine(frame, params, decode, state)
+    return found.last, found.kept
+
+
+def _seed(seed):
+  return tf.constant([seed, 1], tf.int32)

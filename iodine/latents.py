@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from iodine import factors
+from iodine import factors, unroll
+from iodine.errors import UserError
 from iodine.inference import Inference
 
 
@@ -68,22 +69,24 @@ def collect(model, batches, num_iterations=None, num_slots=None, num_background=
   parts, first = [], 0
   for batch in batches:
     decoded = infer(batch["image"], seed, first)
-    first += len(decoded.mean)
+    first += len(decoded.masks)
     mask = batch.get("mask")
-    if mask is not None and mask.shape.rank == 6:  # of a video, its last frame
-      mask = mask[:, infer.num_decodes - 1]
+    if mask is not None and mask.shape.rank == 6:  # of a video, the last frame that was decoded
+      timeline = model.timeline(unroll.iterations(model, batch["image"], num_iterations))
+      mask = timeline.target(mask, timeline.num_decodes - 1)
+    latents = decoded.latents
     parts.append(
       Latents(
-        decoded.mean,
-        decoded.stddev,
-        decoded.kl,
+        latents.mean,
+        latents.stddev,
+        latents.kl,
         None if mask is None else factors.match_slots(mask, decoded.masks, num_background),
         batch["visibility"].numpy() if "visibility" in batch else None,
         {name: value.numpy() for name, value in batch.get("factors", {}).items()},
       )
     )
   if not parts:
-    raise ValueError("there is no image to infer: the split or its filter is empty")
+    raise UserError("there is no image to infer: the split or its filter is empty")
   joined = {
     name: None
     if getattr(parts[0], name) is None

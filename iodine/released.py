@@ -78,7 +78,7 @@ def convert(model, variables, *, forget_bias=1.0):
   for i, linear in enumerate(core.mlp):
     pairs += [(linear.w, source(f"{MLP}{i}/w")), (linear.b, source(f"{MLP}{i}/b"))]
 
-  hidden = model.config.mlp_sizes[-1]
+  hidden = model.config.refinement.mlp_sizes[-1]
   latent = 2 * model.config.latent_size
   vector_order = hidden + _reorder(
     {"posterior": latent, "grad_posterior": latent, "capacity": 1}, VECTOR

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import Iodine, ModelConfig, metrics
+from iodine import Iodine, IodineConfig, metrics
 from iodine.evaluation import Evaluator, summarize
 
-CONFIG = ModelConfig(
+CONFIG = IodineConfig(
   image_size=(8, 8, 3),
   num_slots=3,
   num_iterations=2,
@@ -59,7 +59,7 @@ def test_scores_do_not_depend_on_the_batch(model):
 
 
 def test_the_final_decode_counts():
-  model = Iodine(dataclasses.replace(CONFIG, final_decode=True))
+  model = Iodine(CONFIG.replace(final_decode=True))
   model.create_variables()
   assert Evaluator(model)(scenes(5))["mse"].shape == (5, 3)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import Iodine, ModelConfig, evaluation
+from iodine import Iodine, IodineConfig, evaluation
 from iodine.inference import Inference
 
-CONFIG = ModelConfig(
+CONFIG = IodineConfig(
   image_size=(8, 8, 3),
   num_slots=3,
   num_iterations=2,
@@ -24,7 +24,7 @@ IMAGES = tf.constant(np.random.default_rng(0).uniform(size=[5, 8, 8, 3]), tf.flo
 def model(request):
   tf.random.set_seed(0)
   scale = "variance" if request.param else "stddev"
-  model = Iodine(dataclasses.replace(CONFIG, final_decode=request.param, latent_scale=scale))
+  model = Iodine(CONFIG.replace(final_decode=request.param, latent_scale=scale))
   model.create_variables()
   return model
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import Iodine, ModelConfig
+from iodine import Iodine, IodineConfig
 from iodine.auxiliary import ALL_INPUTS
 
-CONFIG = ModelConfig(
+CONFIG = IodineConfig(
   image_size=(8, 9, 3),
   num_slots=3,
   num_iterations=3,
@@ -29,7 +29,7 @@ SEED = tf.constant([3, 5])
 
 def make(**changes):
   tf.random.set_seed(0)
-  model = Iodine(dataclasses.replace(CONFIG, **changes))
+  model = Iodine(CONFIG.replace(**changes))
   model.create_variables()
   model.initial_params.assign_add(
     tf.random.stateless_normal(model.initial_params.shape, [1, 1], dtype=tf.float64) * 0.1
@@ -226,7 +226,7 @@ def test_in_a_graph_it_is_the_same(images):
 )
 def test_bad_configurations_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
-    dataclasses.replace(CONFIG, **changes)
+    CONFIG.replace(**changes)
 
 
 def test_bad_images_are_refused():

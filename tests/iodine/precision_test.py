@@ -8,11 +8,11 @@ import pytest
 import sonnet as snt
 import tensorflow as tf
 
-from iodine import Iodine, ModelConfig, precision
+from iodine import Iodine, IodineConfig, precision
 from iodine.training import CheckpointError, LossScale, Trainer
 from tests.iodine.training_test import MODEL, TRAINING, run, scenes, values
 
-MODEL = dataclasses.replace(MODEL, decoder_channels=(8, 8), lstm_size=8)
+MODEL = MODEL.replace(decoder_channels=(8, 8), lstm_size=8)
 LAYERS = [
   (lambda dtype: precision.Conv2D(5, 3, stride=2, compute_dtype=dtype), snt.Conv2D(5, 3, 2)),
   (
@@ -48,7 +48,7 @@ def test_layers_compute_low_on_float32_variables(make, plain, dtype, error):
 def test_likelihood_and_posterior_stay_in_float32(decoder):
   images = next(iter(scenes()))["image"]
   full, low = (
-    Iodine(dataclasses.replace(MODEL, decoder=decoder, precision=p))
+    Iodine(MODEL.replace(decoder=decoder, precision=p))
     for p in ("float32", "mixed_bfloat16")
   )
   for model in (full, low):
@@ -66,7 +66,7 @@ def test_likelihood_and_posterior_stay_in_float32(decoder):
 def test_a_bfloat16_training_follows_the_float32_one():
   losses = {}
   for name in ("float32", "mixed_bfloat16"):
-    trainer = Trainer(dataclasses.replace(MODEL, precision=name), TRAINING)
+    trainer = Trainer(MODEL.replace(precision=name), TRAINING)
     metrics = run(trainer, 30)
     assert all(m["finite"] for m in metrics)
     assert {v.dtype for v in trainer.variables} == {tf.float32}
@@ -78,7 +78,7 @@ def test_a_bfloat16_training_follows_the_float32_one():
 
 
 def test_float16_skips_overflows_until_the_scale_fits(tmp_path):
-  config = dataclasses.replace(MODEL, precision="mixed_float16")
+  config = MODEL.replace(precision="mixed_float16")
   trainer = Trainer(config, TRAINING, tmp_path)
   trainer._loss_scale.value.assign(2.0**40)
   before = values(trainer)
@@ -114,9 +114,9 @@ def test_the_scale_grows_back():
 
 def test_precisions_that_are_none():
   with pytest.raises(ValueError, match="precision must be one of float32, mixed_bfloat16"):
-    dataclasses.replace(MODEL, precision="bfloat16")
+    MODEL.replace(precision="bfloat16")
   with pytest.raises(ValueError, match="needs dtype=float32, got float64"):
-    ModelConfig(precision="mixed_bfloat16", dtype="float64")
+    IodineConfig(precision="mixed_bfloat16", dtype="float64")
 
 
 def test_a_checkpoint_from_before_there_were_precisions(tmp_path):
@@ -127,4 +127,4 @@ def test_a_checkpoint_from_before_there_were_precisions(tmp_path):
   path.write_text(json.dumps(saved))
   assert Trainer(MODEL, TRAINING).restore(tmp_path) == []
   with pytest.raises(CheckpointError, match="precision: float32 saved, mixed_bfloat16 now"):
-    Trainer(dataclasses.replace(MODEL, precision="mixed_bfloat16"), TRAINING).restore(tmp_path)
+    Trainer(MODEL.replace(precision="mixed_bfloat16"), TRAINING).restore(tmp_path)

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import iodine
-from iodine import Iodine, ModelConfig, serving
+from iodine import Iodine, IodineConfig, serving
 
 CONFIGS = {
   "paper": {"lstm_size": 5, "encoder_stride": 1},
@@ -34,7 +34,7 @@ CONFIGS = {
 def make_model(**options):
   tf.random.set_seed(0)
   model = Iodine(
-    ModelConfig(
+    IodineConfig(
       image_size=(8, 10, 3),
       num_slots=3,
       num_iterations=2,
@@ -248,7 +248,7 @@ def test_a_fresh_process_without_our_code(paper, tmp_path):
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux")
 def test_memory_does_not_grow_with_iterations(tmp_path):
   model = Iodine(
-    ModelConfig(
+    IodineConfig(
       image_size=(32, 32, 3),
       num_slots=4,
       latent_size=4,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import Iodine, ModelConfig
+from iodine import Iodine, IodineConfig
 from iodine.training import (
   CheckpointError,
   Schedule,
@@ -19,7 +19,7 @@ from iodine.training import (
   restore,
 )
 
-MODEL = ModelConfig(
+MODEL = IodineConfig(
   image_size=(8, 8, 3),
   num_slots=3,
   num_iterations=2,
@@ -31,7 +31,7 @@ MODEL = ModelConfig(
   mlp_sizes=(8,),
   lstm_size=0,
 )
-EXACT = dataclasses.replace(MODEL, dtype="float64")  # Adam's first steps magnify float32 rounding
+EXACT = MODEL.replace(dtype="float64")  # Adam's first steps magnify float32 rounding
 TRAINING = TrainingConfig(batch_size=4, num_steps=20, learning_rate=1e-3, seed=1)
 
 
@@ -67,7 +67,7 @@ def values(trainer):
 
 
 def test_steps_are_adam_on_the_clipped_gradient_of_equation_4():
-  trainer = Trainer(EXACT, dataclasses.replace(TRAINING, learning_rate=0.01))
+  trainer = Trainer(EXACT, TRAINING.replace(learning_rate=0.01))
   oracle = Iodine(EXACT)
   oracle.create_variables()
   for ours, theirs in zip(oracle.trainable_variables, trainer.variables, strict=True):
@@ -99,7 +99,7 @@ def test_steps_are_adam_on_the_clipped_gradient_of_equation_4():
   ("num_devices", "changes"), [(4, {}), (2, {"recompute": True, "batch_mean_gradients": True})]
 )
 def test_devices_change_nothing_but_speed(num_devices, changes):
-  model = dataclasses.replace(EXACT, **changes)
+  model = EXACT.replace(**changes)
   one = Trainer(model, TRAINING)
   many = Trainer(model, TRAINING, strategy=logical_devices(num_devices))
   for ours, theirs in zip(values(many), values(one), strict=True):
@@ -127,13 +127,13 @@ def test_resuming_is_bit_identical(tmp_path):
 
 def test_a_curriculum_is_one_training_after_the_other(tmp_path):
   stage = {"num_slots": 4, "num_iterations": 1}
-  training = dataclasses.replace(TRAINING, curriculum=[{"until": 2, **stage}])
+  training = TRAINING.replace(curriculum=[{"until": 2, **stage}])
   whole = Trainer(MODEL, training, tmp_path / "whole")
   run(whole, 1)
   whole.checkpoints.save()
   run(whole, 3, lambda *args: scenes(*args, start=1))
 
-  first = Trainer(dataclasses.replace(MODEL, **stage), TRAINING, tmp_path / "first")
+  first = Trainer(MODEL.replace(**stage), TRAINING, tmp_path / "first")
   run(first, 2)
   first.checkpoints.save()
   second = Trainer(MODEL, TRAINING)
@@ -161,7 +161,7 @@ def test_a_curriculum_is_one_training_after_the_other(tmp_path):
 )
 def test_a_curriculum_that_makes_no_sense(stages, message):
   with pytest.raises(ValueError, match=message):
-    dataclasses.replace(TRAINING, curriculum=stages)
+    TRAINING.replace(curriculum=stages)
 
 
 def test_a_non_finite_step_updates_nothing():
@@ -245,7 +245,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
 def test_another_configuration_is_refused_with_the_keys(tmp_path):
   trainer = Trainer(MODEL, TRAINING, tmp_path)
   trainer.checkpoints.save()
-  other = Trainer(dataclasses.replace(MODEL, latent_size=5, num_slots=4), TRAINING)
+  other = Trainer(MODEL.replace(latent_size=5, num_slots=4), TRAINING)
   with pytest.raises(CheckpointError, match="latent_size: 4 saved, 5 now") as error:
     other.restore(tmp_path)
   assert "num_slots" not in str(error.value)  # K may change
@@ -255,12 +255,12 @@ def test_another_configuration_is_refused_with_the_keys(tmp_path):
 def test_resumed_with_another_weight_of_the_kl_and_sigma(tmp_path):
   trainer = Trainer(MODEL, TRAINING, tmp_path)
   trainer.checkpoints.save()
-  other = Trainer(dataclasses.replace(MODEL, kl_weight=0.25, sigma=0.2), TRAINING)
+  other = Trainer(MODEL.replace(kl_weight=0.25, sigma=0.2), TRAINING)
   other.restore(tmp_path)
   assert other.model.kl_weight.numpy() == 0.25
   assert other.model.sigma.numpy() == np.float32(0.2)
-  annealing = dataclasses.replace(TRAINING, sigma_start=0.6, anneal_steps=2)
-  other = Trainer(dataclasses.replace(MODEL, kl_weight=0.25), annealing)
+  annealing = TRAINING.replace(sigma_start=0.6, anneal_steps=2)
+  other = Trainer(MODEL.replace(kl_weight=0.25), annealing)
   other.restore(tmp_path)
   assert other.model.kl_weight.numpy() == 0.25  # the one that is not annealed
 
@@ -321,12 +321,12 @@ def test_devices_that_do_not_divide_the_batch():
   ],
 )
 def test_learning_rate(changes, step, expected):
-  schedule = Schedule(dataclasses.replace(TRAINING, **changes))
+  schedule = Schedule(TRAINING.replace(**changes))
   np.testing.assert_allclose(schedule(tf.constant(step, tf.int64)), expected, rtol=1e-5)
 
 
 def test_sigma_and_the_weight_of_the_kl_are_annealed_and_kept(tmp_path):
-  training = dataclasses.replace(TRAINING, sigma_start=0.6, kl_weight_start=0.01, anneal_steps=2)
+  training = TRAINING.replace(sigma_start=0.6, kl_weight_start=0.01, anneal_steps=2)
   trainer = Trainer(MODEL, training, tmp_path)
   sigmas, weights = [], []
   for _ in range(4):
@@ -349,7 +349,7 @@ def test_sigma_and_the_weight_of_the_kl_are_annealed_and_kept(tmp_path):
 )
 def test_annealing_is_said_in_full(changes):
   with pytest.raises(ValueError, match="need anneal_steps"):
-    dataclasses.replace(TRAINING, **changes)
+    TRAINING.replace(**changes)
 
 
 @pytest.mark.parametrize(
@@ -358,4 +358,4 @@ def test_annealing_is_said_in_full(changes):
 )
 def test_bad_training_configurations_are_refused(changes):
   with pytest.raises(ValueError, match=next(iter(changes))):
-    dataclasses.replace(TRAINING, **changes)
+    TRAINING.replace(**changes)

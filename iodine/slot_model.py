@@ -1,0 +1,148 @@
+"""What training, evaluation, serving and figures need of a model, whichever it is."""
+
+import abc
+from typing import Any
+
+import sonnet as snt
+import tensorflow as tf
+
+from iodine import unroll
+from iodine.config import ModelConfig
+from iodine.errors import UserError
+from iodine.noise import Noise, new_seed
+from iodine.outputs import SlotOutput
+
+State = dict[str, tf.Tensor]  # each [B, K, ...]
+
+
+class SlotModel(snt.Module, abc.ABC):
+  """A model that takes images apart into slots, in one step or in many.
+
+  `images` everywhere: float [B, H, W, C] in [0, 1], or [B, T, H, W, C] for a sequence, one frame an
+  iteration.
+
+  Attributes:
+    config: what it is made of.
+    dtype: of its variables and images.
+    decoder: z [B, K, Z] -> Decoded, where it has latents.
+  """
+
+  MIN_SLOTS = 2  # one slot has nothing to split
+
+  def __init__(self, config: ModelConfig, name: str):
+    super().__init__(name=name)
+    self.config = config
+    self.dtype = tf.as_dtype(config.dtype)
+
+  @abc.abstractmethod
+  def start(self, batch_size, num_slots, noise: Noise) -> State:
+    """What it knows before it has seen anything; {} for a model without memory."""
+
+  @abc.abstractmethod
+  def step(
+    self,
+    frame: "unroll.Frame",
+    state: State,
+    noise: Noise,
+    *,
+    update: bool = True,
+    saved: Any = None,
+  ) -> tuple[SlotOutput, State, Any]:
+    """One iteration.
+
+    Args:
+      frame: images [B, H, W, C] to read and to be scored against.
+      state: of `start` or of the step before.
+      noise: of this iteration.
+      update: whether the next state is wanted; {} otherwise.
+      saved: the third result of an earlier call with the same arguments, which spares work where
+        an iteration is computed twice (`rematerialised`).
+
+    Returns:
+      (SlotOutput [B], next state, a nest of tensors without gradient to be given back as `saved`).
+    """
+
+  def timeline(self, num_iterations) -> "unroll.Timeline":
+    """The decodes of T iterations, T a number or a tensor: one, unless the model says otherwise."""
+    return unroll.Timeline(1, tf.ones([1]))
+
+  def iterations_of(self, num_frames: int) -> int:
+    """T of a sequence that is used to its last frame."""
+    return num_frames
+
+  @property
+  def latent_size(self) -> int | None:
+    """Z, None for a model without latents."""
+    return getattr(self.config, "latent_size", None)
+
+  @property
+  def latent_terms(self) -> tuple[str, ...]:
+    """Names of the loss's terms beside the likelihood, as in `SlotOutput.terms`."""
+    return ("kl",)
+
+  def weights(self) -> dict[str, tf.Variable]:
+    """What training may anneal, by its setting's flat name; the setting is the last value."""
+    return {}
+
+  @property
+  def free_settings(self) -> frozenset[str]:
+    """Flat names of the settings that no variable depends on."""
+    return self.config.FREE
+
+  def sample_prior(self, batch_size, num_slots, noise: Noise) -> tf.Tensor:
+    """Latents [B, K, Z] drawn from the prior, of models with latents."""
+    return tf.cast(noise.normal(batch_size, [num_slots, self.latent_size]), self.dtype)
+
+  def __call__(
+    self, images, *, num_iterations=None, num_slots=None, seed=None, first_index=0
+  ) -> SlotOutput:
+    """Unrolled inference: `unroll.unroll` of images that are checked.
+
+    Args:
+      images: see the class.
+      num_iterations: T, the configuration's by default (a sequence's length for a sequence).
+      num_slots: K, the configuration's by default.
+      seed: int32 [2]; None draws one. The noise of an image at an iteration is a function of
+        (seed, iteration, first_index + its row), of nothing else: not of the batch size.
+      first_index: index of the batch's first image in whatever the images are counted in.
+
+    Raises:
+      UserError: the images' rank, size or type is wrong, K or T too small, a sequence too short.
+    """
+    images = self.check_images(images)
+    self.check_counts(num_iterations, num_slots)
+    return unroll.unroll(
+      self,
+      images,
+      num_iterations=num_iterations,
+      num_slots=num_slots,
+      seed=new_seed() if seed is None else seed,
+      first_index=first_index,
+    )
+
+  def create_variables(self) -> tuple[tf.Variable, ...]:
+    """Creates all variables, which otherwise come with the first call; returns the trainable ones."""
+    blank = tf.zeros([1, *self.config.image_size], self.dtype)
+    self(blank, num_iterations=2, num_slots=self.MIN_SLOTS, seed=[0, 0])
+    return self.trainable_variables
+
+  def check_images(self, images) -> tf.Tensor:
+    """The images as a tensor; raises UserError where they are not what the model takes."""
+    images = tf.convert_to_tensor(images)
+    expected = tuple(self.config.image_size)
+    if images.dtype != self.dtype:
+      raise UserError(
+        f"expected {self.dtype.name} images in [0, 1], got {images.dtype.name}"
+        + (": divide by 255" if images.dtype.is_integer else "")
+      )
+    if images.shape.rank not in (4, 5) or tuple(images.shape[-3:]) != expected:
+      wanted = ", ".join(map(str, expected))
+      raise UserError(f"expected images [B, {wanted}] or [B, T, {wanted}], got {images.shape}")
+    return images
+
+  def check_counts(self, num_iterations, num_slots) -> None:
+    """Raises UserError for a number of iterations or slots that is too small; None passes."""
+    if num_iterations is not None and num_iterations < 1:
+      raise UserError(f"num_iterations must be at least 1, got {num_iterations}")
+    if num_slots is not None and num_slots < self.MIN_SLOTS:
+      raise UserError(f"num_slots must be at least {self.MIN_SLOTS}, got {num_slots}")

@@ -1,0 +1,95 @@
+"""How a model is trained, as data."""
+
+from typing import Annotated, Literal, Self
+
+import pydantic
+from pydantic import Field
+
+from iodine.config import Count, Positive
+from iodine.settings import Settings
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Stage(Settings):
+  """A stage of a curriculum.
+
+  Attributes:
+    until: the step at which it ends.
+    num_slots: K, None for the model's.
+    num_iterations: T, None for the model's.
+  """
+
+  until: Count
+  num_slots: Annotated[int, Field(ge=1)] | None = None
+  num_iterations: Count | None = None
+
+
+class TrainingConfig(Settings):
+  """How a model is trained; the defaults are the paper's (Sec. 4 and Appendix C).
+
+  Attributes:
+    batch_size: global, over all replicas.
+    num_steps: updates.
+    optimizer: "adam", or "rmsprop" (MONet).
+    learning_rate: its own, at its highest.
+    learning_rate_schedule: "constant"; "exponential", times `learning_rate_decay` every
+      `learning_rate_decay_steps`, smoothly; "cosine" to zero at `num_steps`; "trapezoidal",
+      constant but for the last fifth of `num_steps`, over which it falls linearly to zero.
+    learning_rate_decay: see above.
+    learning_rate_decay_steps: see above.
+    warmup_steps: linear from zero, before any schedule.
+    beta1: Adam's.
+    anneal_steps: over so many steps `sigma` and `kl_weight` change geometrically from their starts
+      to the model's, and then stay.
+    sigma_start: the pixels' sigma at the first step; None: the model's. A wide start makes mixing
+      colours costly, so that the masks have to part the image early.
+    kl_weight_start: the KL's weight at the first step; None: the model's. A small one lets the
+      slots say what they hold before they have to be brief.
+    clip_norm: bound on the global gradient norm, after the averaging over replicas; None: no bound.
+    seed: of variables and noise.
+    jit: compile the step with XLA.
+    curriculum: stages before the model's own number of slots and iterations, for instance
+      [{"until": 1500, "num_slots": 4, "num_iterations": 5}]: K and T up to that step; a number that
+      is left out is the model's.
+  """
+
+  batch_size: Count = 32
+  num_steps: Count = 1_000_000
+  optimizer: Literal["adam", "rmsprop"] = "adam"
+  learning_rate: Positive = 3e-4
+  learning_rate_schedule: Literal["constant", "exponential", "cosine", "trapezoidal"] = "constant"
+  learning_rate_decay: Positive = 0.1
+  learning_rate_decay_steps: Count = 1_000_000
+  warmup_steps: Annotated[int, Field(ge=0)] = 0
+  beta1: Fraction = 0.9
+  anneal_steps: Annotated[int, Field(ge=0)] = 0
+  sigma_start: Positive | None = None
+  kl_weight_start: Positive | None = None
+  clip_norm: Positive | None = 5.0
+  seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+  jit: bool = False
+  curriculum: tuple[Stage, ...] = ()
+
+  @pydantic.field_validator("curriculum")
+  @classmethod
+  def _in_order(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    ends = [stage.until for stage in stages]
+    if sorted(set(ends)) != ends:
+      raise ValueError(f"the stages of the curriculum must end one after the other, got {ends}")
+    return stages
+
+  @pydantic.model_validator(mode="after")
+  def _starts_need_steps(self) -> Self:
+    starts = any(start is not None for start in self.starts.values())
+    if starts != (self.anneal_steps > 0):
+      raise ValueError(
+        "sigma_start and kl_weight_start need anneal_steps, and the other way round: got "
+        f"{self.sigma_start}, {self.kl_weight_start}, {self.anneal_steps}"
+      )
+    return self
+
+  @property
+  def starts(self) -> dict[str, float | None]:
+    """First values of what is annealed, by the setting that is its last."""
+    return {"sigma": self.sigma_start, "kl_weight": self.kl_weight_start}

@@ -1,0 +1,302 @@
+"""The training step under a distribution strategy (paper, Sec. 2.3)."""
+
+import os
+
+import tensorflow as tf
+import tf_keras
+
+from iodine import metrics, unroll
+from iodine.build import build_model
+from iodine.config import ModelConfig
+from iodine.errors import ConfigError, UserError
+from iodine.training.checkpoints import LOSS_SCALE, Checkpoints, restore
+from iodine.training.config import TrainingConfig
+from iodine.training.distribution import make_strategy
+from iodine.training.loss_scale import LossScale
+from iodine.training.schedules import Schedule, annealed
+
+
+class NonFiniteError(UserError, ArithmeticError):
+  """Loss or gradient is NaN or infinite; the variables are as they were before that step."""
+
+
+class Trainer:
+  """Model, optimizer and step under one strategy.
+
+  Args:
+    model_config: of the model that is built (`build_model`).
+    training_config: how it is trained.
+    directory: where the checkpoints go; None keeps none.
+    strategy: a MirroredStrategy or MultiWorkerMirroredStrategy; `make_strategy()` by default.
+    keep: how many of the last checkpoints to keep; the best is kept besides.
+    num_background: how many of the first true masks are background, for ARI-FG.
+
+  Attributes:
+    is_chief: whether this process is the one that writes; always, but for several machines.
+    is_multi_worker: whether there are several machines.
+
+  Raises:
+    ConfigError: the number of replicas does not divide the batch, or XLA is to compile for several.
+  """
+
+  def __init__(
+    self,
+    model_config: ModelConfig,
+    training_config: TrainingConfig,
+    directory: str | os.PathLike | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    keep: int = 3,
+    num_background: int = 1,
+  ):
+    self.strategy = strategy or make_strategy()
+    self.config = training_config
+    self._num_background = num_background
+    replicas = self.strategy.num_replicas_in_sync
+    if training_config.batch_size % replicas:
+      raise ConfigError(
+        f"batch_size={training_config.batch_size} cannot be split over {replicas} devices: "
+        f"take a multiple of {replicas}, or fewer devices"
+      )
+    if training_config.jit and replicas > 1:
+      raise ConfigError(
+        f"jit=True compiles the step for one device, got {replicas}: take num_devices=1 (on a CPU "
+        "cpu_devices=1), or jit=False"
+      )
+    self._replica_batch = training_config.batch_size // replicas
+    if model_config.recompute:
+      # else TensorFlow makes the one function of an iteration into T again, each with its constants
+      tf.config.optimizer.set_experimental_options({"function_optimization": False})
+    tf.random.set_seed(training_config.seed)  # variables; the noise has seeds of its own
+    with self.strategy.scope():
+      self.model = build_model(model_config)
+      self.variables = self.model.create_variables()
+      self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+      self.num_nonfinite = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_nonfinite")
+      self.num_rewinds = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_rewinds")
+      self.best_score = tf.Variable(float("-inf"), trainable=False, name="best_score")
+      self._loss_scale = None
+      if model_config.precision == "mixed_float16":
+        self._loss_scale = LossScale()
+      # Sonnet's optimizers refuse multi-worker strategies; Keras's serve them all
+      self._schedule = Schedule(training_config)
+      self.optimizer = _make_optimizer(training_config, self._schedule)
+      self.optimizer.build(self.variables)
+    self._next_step = None  # `steps_done` without waiting for the device; None: not known
+    self.is_chief = self.strategy.extended.should_checkpoint
+    self.is_multi_worker = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    self._any_worker = tf.function(self._replicated_any, autograph=False)
+    self._train_step = tf.function(
+      self._replicated_step,
+      autograph=False,  # nothing to convert, and the start is a third shorter
+      jit_compile=True if training_config.jit else None,
+    )
+    self.checkpoints = directory and Checkpoints(directory, self._state(), model_config, keep)
+
+  def restore(self, directory):
+    """Restores the last checkpoint of a folder that can be read; returns the damaged ones' paths.
+
+    Raises:
+      CheckpointError: none there, none readable, or another configuration.
+    """
+    _, damaged = restore(self._state(), self.model, directory, "last")
+    settings = self.model.config.flat()
+    for name, variable in self.model.weights().items():
+      if self.config.starts.get(name) is None:
+        variable.assign(settings[name])  # may be another now
+    self._next_step = None
+    return damaged
+
+  def _state(self):
+    return {
+      **({LOSS_SCALE: self._loss_scale} if self._loss_scale else {}),
+      "model": self.model,
+      "optimizer": self.optimizer,
+      "step": self.step,
+      "best_score": self.best_score,
+      "num_nonfinite": self.num_nonfinite,
+      "num_rewinds": self.num_rewinds,
+    }
+
+  def rewind(self):
+    """Goes back to the last checkpoint of its own, with other noise from there on.
+
+    The caller takes another data order: `data_seed`.
+    """
+    rewinds = self.num_rewinds.numpy()
+    self.restore(self.checkpoints.directory)
+    self.num_rewinds.assign(rewinds + 1)
+
+  @property
+  def data_seed(self):
+    """Seed of the data order: the run's, another after each rewind."""
+    return self.config.seed + 1_000_003 * int(self.num_rewinds.numpy())
+
+  @property
+  def steps_done(self):
+    """Updates so far, those included that were not finite: int."""
+    return int(self.step.numpy())
+
+  def train_step(self, batch):
+    """One update from a batch of the strategy (`distribute`).
+
+    Returns:
+      dict of scalar tensors: means over the batch of loss, nll, kl and mse (the last decode's) and
+      ari_fg where there are true masks; grad_norm before clipping; learning_rate; loss_scale in
+      mixed_float16; finite. Where `finite` is false, nothing was updated but the step counter.
+    """
+    if self._next_step is None:
+      self._next_step = self.steps_done
+    values = self._train_step(batch, **self._stage(self._next_step))
+    self._next_step += 1
+    return values
+
+  def traced_step(self, batch):
+    """The tf.ConcreteFunction behind `train_step`, for who wants to know what it consists of."""
+    return self._train_step.get_concrete_function(batch, **self._stage(self.config.num_steps))
+
+  def _stage(self, step):
+    """K and T of the curriculum for the update that follows `step` others; {} for the model's."""
+    for stage in self.config.curriculum:
+      if step < stage.until:
+        numbers = {"num_slots": stage.num_slots, "num_iterations": stage.num_iterations}
+        return {name: number for name, number in numbers.items() if number is not None}
+    return {}
+
+  def distribute(self, make_dataset):
+    """A dataset for `train_step`.
+
+    Args:
+      make_dataset: (batch_size, input_pipeline_id, num_input_pipelines) -> tf.data.Dataset whose
+        batches are this pipeline's slices of the global batches.
+    """
+
+    def dataset(context):
+      num = context.num_input_pipelines
+      pipeline = make_dataset(self.config.batch_size // num, context.input_pipeline_id, num)
+      return pipeline.rebatch(self._replica_batch, drop_remainder=True)
+
+    # without a GPU a copy to "the device" only takes a thread, which there may be just one of
+    options = tf.distribute.InputOptions(
+      experimental_fetch_to_device=bool(tf.config.list_logical_devices("GPU"))
+    )
+    return self.strategy.distribute_datasets_from_function(dataset, options)
+
+  def any_worker(self, flag):
+    """Whether `flag` is true in any of the cluster's processes, which must all call this: bool."""
+    if not self.is_multi_worker:
+      return bool(flag)
+    return bool(self._any_worker(tf.constant(float(flag))) > 0)
+
+  def _replicated_any(self, flag):
+    return self.strategy.reduce("SUM", self.strategy.run(lambda: flag), axis=None)
+
+  def _replicated_step(self, batch, num_slots=None, num_iterations=None):
+    fold_in = tf.random.experimental.stateless_fold_in
+    seed = fold_in(tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32))
+    seed = fold_in(seed, tf.cast(self.num_rewinds, tf.int32))
+    self._anneal()
+    values, gradients = self.strategy.run(
+      self._gradients, args=(batch, seed, num_slots, num_iterations)
+    )
+    values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
+    if "ari_fg" in values:
+      values["ari_fg"] /= values.pop("foreground")  # NaN where no image has any
+    local = self.strategy.experimental_local_results
+    norm = local(gradients)[0][1]
+    values["grad_norm"] = norm
+    values["learning_rate"] = self._schedule(self.optimizer.iterations)
+    values["finite"] = tf.math.is_finite(norm) & tf.math.is_finite(values["loss"])
+
+    def update():
+      self.strategy.run(self._apply, args=(gradients,))
+      return True
+
+    tf.cond(values["finite"], update, lambda: False)
+    failed = ~values["finite"]
+    if self._loss_scale:
+      # gradients alone that overflow are the scale's affair, as long as it can fall
+      scale = values["loss_scale"] = tf.identity(self._loss_scale.value)
+      failed &= ~tf.math.is_finite(values["loss"]) | (scale <= 1.0)
+      self._loss_scale.update(values["finite"])
+    self.num_nonfinite.assign_add(tf.cast(failed, tf.int64))
+    self.step.assign_add(1)
+    return values
+
+  def _anneal(self):
+    settings = self.model.config.flat()
+    for name, variable in self.model.weights().items():
+      start = self.config.starts.get(name)
+      if start is not None:
+        value = annealed(start, settings[name], self.step, self.config.anneal_steps)
+        variable.assign(tf.cast(value, variable.dtype))
+
+  def _gradients(self, batch, seed, num_slots, num_iterations):
+    """Pure: this replica's part of the losses, and the gradients summed over replicas."""
+    context = tf.distribute.get_replica_context()
+    replica = tf.get_static_value(context.replica_id_in_sync_group)
+    images = batch["image"]
+    with tf.GradientTape() as tape:
+      output = self.model(
+        images,
+        num_slots=num_slots,
+        num_iterations=num_iterations,
+        seed=seed,
+        first_index=replica * self._replica_batch,
+      )
+      loss = tf.reduce_sum(output.loss) / self.config.batch_size
+      scale = self._loss_scale.value if self._loss_scale else None
+      target = loss if scale is None else loss * scale
+    zero = tf.UnconnectedGradients.ZERO  # T = 1 refines nothing
+    gradients = tape.gradient(target, self.variables, unconnected_gradients=zero)
+    gradients = context.all_reduce("SUM", gradients)
+    if scale is not None:
+      gradients = [g / scale for g in gradients]
+    last = output.at(-1)
+    target, true_mask = self._last_target(batch, num_iterations)
+    sums = {
+      "nll": last.nll,
+      **last.terms,
+      "mse": metrics.mse(target, last.reconstruction),
+    }
+    values = {
+      "loss": loss,
+      **{name: tf.reduce_sum(value) / self.config.batch_size for name, value in sums.items()},
+      **_ari_sums(true_mask, last.masks, self._num_background),
+    }
+    return values, (gradients, tf.linalg.global_norm(gradients))
+
+  def _last_target(self, batch, num_iterations):
+    """What the last decode is scored against: images [B, H, W, C], true masks or None."""
+    images, true_mask = batch["image"], batch.get("mask")
+    if images.shape.rank == 4:
+      return images, true_mask
+    timeline = self.model.timeline(unroll.iterations(self.model, images, num_iterations))
+    last = timeline.num_decodes - 1
+    masks = None if true_mask is None else timeline.target(true_mask, last)
+    return timeline.target(images, last), masks
+
+  def _apply(self, gradients):
+    clipped, norm = gradients
+    if self.config.clip_norm is not None:
+      clipped, _ = tf.clip_by_global_norm(clipped, self.config.clip_norm, use_norm=norm)
+    self.optimizer.apply_gradients(
+      zip(clipped, self.variables, strict=True), skip_gradients_aggregation=True
+    )
+
+
+def _make_optimizer(config, schedule):
+  if config.optimizer == "rmsprop":
+    return tf_keras.optimizers.RMSprop(schedule, rho=0.9, epsilon=1e-10)
+  return tf_keras.optimizers.Adam(schedule, beta_1=config.beta1, epsilon=1e-8)
+
+
+def _ari_sums(true_mask, masks, num_background):
+  """ARI-FG summed over the images that have it, and their number; nothing without true masks."""
+  if true_mask is None:
+    return {}
+  ari = metrics.ari_fg(true_mask, masks, num_background)
+  defined = tf.math.is_finite(ari)
+  return {
+    "ari_fg": tf.reduce_sum(tf.where(defined, ari, 0.0)),
+    "foreground": tf.reduce_sum(tf.cast(defined, tf.float32)),
+  }

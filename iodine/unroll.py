@@ -1,0 +1,231 @@
+"""The one loop through a model: which frame, which weight, how many decodes, when to stop.
+
+A model makes one step; what is done with the steps of an inference is decided here, for training,
+evaluation, latents, export and streaming alike, with T and K as numbers or as tensors.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from iodine.errors import UserError
+from iodine.noise import Noise
+from iodine.outputs import SlotOutput
+from iodine.rematerialise import rematerialised
+
+
+class Frame(NamedTuple):
+  """What one step sees: one image twice, or two frames of a sequence."""
+
+  input: tf.Tensor  # [B, H, W, C], read by the update
+  target: tf.Tensor  # [B, H, W, C], what the decode is scored against
+
+
+class Timeline(NamedTuple):
+  """The decodes of one inference.
+
+  Attributes:
+    num_decodes: D, a number or an int32 tensor.
+    weights: of each decode in the loss (Eq. 4), float [D].
+    input_lag: decode d reads frame d - input_lag of a sequence, or the first.
+    target_lag: decode d is scored against frame d - target_lag, or the first.
+  """
+
+  num_decodes: Any
+  weights: tf.Tensor
+  input_lag: int = 0
+  target_lag: int = 0
+
+  def frame(self, images: tf.Tensor, decode) -> Frame:
+    """Frame of decode d: of images [B, H, W, C] always these, of a sequence [B, T, H, W, C] two."""
+    if images.shape.rank == 4:
+      return Frame(images, images)
+    target = self.target(images, decode)
+    if self.input_lag == self.target_lag:
+      return Frame(target, target)
+    return Frame(_at(images, decode, self.input_lag), target)
+
+  def target(self, clip: tf.Tensor, decode) -> tf.Tensor:
+    """What of a clip [B, T, ...] belongs to the target of decode d, true masks for instance."""
+    return _at(clip, decode, self.target_lag)
+
+  @property
+  def num_frames(self):
+    """How many frames of a sequence it takes."""
+    return self.num_decodes - min(self.input_lag, self.target_lag)
+
+
+def _at(clip, decode, lag):
+  return tf.gather(clip, tf.maximum(decode - lag, 0), axis=1)
+
+
+def check_frames(timeline: Timeline, images: tf.Tensor) -> None:
+  """Raises UserError where a sequence is too short for the decodes."""
+  if images.shape.rank != 5 or isinstance(timeline.num_decodes, tf.Tensor):
+    return
+  if images.shape[1] is not None and images.shape[1] < timeline.num_frames:
+    raise UserError(
+      f"{timeline.num_decodes} decodes need {timeline.num_frames} frames, got {images.shape[1]}"
+    )
+
+
+def unroll(
+  model,
+  images: tf.Tensor,
+  *,
+  num_iterations=None,
+  num_slots=None,
+  seed=None,
+  first_index=0,
+) -> SlotOutput:
+  """Every decode of an inference, for a loss: SlotOutput with [D, B] and Eq. 4 as its `loss`.
+
+  Args:
+    model: a SlotModel.
+    images: float [B, H, W, C] in [0, 1], or [B, T, H, W, C] for a sequence.
+    num_iterations: T, a number; the model's by default (all frames of a sequence).
+    num_slots: K, a number; the model's by default.
+    seed: int32 [2].
+    first_index: see `Noise`.
+
+  Raises:
+    UserError: the sequence is too short.
+  """
+  timeline = model.timeline(iterations(model, images, num_iterations))
+  check_frames(timeline, images)
+  num_slots = model.config.num_slots if num_slots is None else num_slots
+
+  def step(frame, state, seed, iteration, first_index, saved=None):
+    output, state, grads = model.step(
+      frame, state, Noise(seed, iteration, first_index), saved=saved
+    )
+    return (output, state), grads
+
+  iterate = rematerialised(step) if model.config.recompute else step
+  seed, first_index = tf.convert_to_tensor(seed, tf.int32), tf.convert_to_tensor(first_index)
+  state = model.start(tf.shape(images)[0], num_slots, Noise(seed, tf.constant(0), first_index))
+  outputs = []
+  for d in range(timeline.num_decodes):
+    frame = timeline.frame(images, d)
+    at = tf.constant(d)
+    if d + 1 < timeline.num_decodes:
+      (output, state), _ = iterate(frame, state, seed, at, first_index)
+    else:  # nothing reads the state behind the last decode
+      noise = Noise(seed, at, first_index)
+      output, _, _ = model.step(frame, state, noise, update=False)
+    outputs.append(output)
+  losses = tf.stack([output.loss for output in outputs])  # [D, B]
+  stacked = tf.nest.map_structure(
+    lambda *values: None if values[0] is None else tf.stack(values), *outputs
+  )
+  weights = tf.cast(timeline.weights, losses.dtype)
+  return stacked._replace(loss=tf.reduce_sum(weights[:, None] * losses, axis=0))
+
+
+class Folded(NamedTuple):
+  """What is left of an inference that keeps nothing of earlier decodes but what it was asked to."""
+
+  kept: Any  # a nest of [D, ...]: `keep` of every decode
+  last: SlotOutput  # [B]
+  state: dict[str, tf.Tensor]  # of the model, to go on from; {} unless asked for
+
+
+def fold(
+  model,
+  images: tf.Tensor,
+  keep: Callable[[SlotOutput, Frame, Any], Any],
+  *,
+  num_iterations=None,
+  num_slots=None,
+  noise: Noise,
+  final_state: bool = False,
+) -> Folded:
+  """An inference in a loop of the graph: the memory is that of one iteration, T may be a tensor.
+
+  Args:
+    model: a SlotModel.
+    images: as in `unroll`.
+    keep: (SlotOutput of a decode, its Frame, its number d) -> a nest of tensors to keep.
+    num_iterations: T, a number or a tensor.
+    num_slots: K, a number or a tensor.
+    noise: of iteration 0.
+    final_state: apply the update behind the last decode too.
+
+  Returns:
+    Folded.
+  """
+  timeline = model.timeline(iterations(model, images, num_iterations))
+  check_frames(timeline, images)
+  num_slots = model.config.num_slots if num_slots is None else num_slots
+  last = tf.convert_to_tensor(timeline.num_decodes) - 1
+  state = model.start(tf.shape(images)[0], num_slots, noise)
+
+  # Traced once for the loop and once for the last decode; its outputs tell what there is to keep.
+  @tf.function(autograph=False)
+  def decode(images, d, state, update):
+    frame = timeline.frame(images, d)
+    output, state, _ = model.step(frame, state, noise._replace(iteration=d), update=update)
+    return output, state, keep(output, frame, d)
+
+  traced = decode.get_concrete_function(images, tf.constant(0), state, True)
+  kept = tf.nest.map_structure(
+    lambda spec: tf.TensorArray(spec.dtype, size=last + 1, element_shape=spec.shape),
+    traced.structured_outputs[2],
+  )
+
+  def body(d, state, kept):
+    _, state, values = decode(images, d, state, True)
+    return d + 1, state, tf.nest.map_structure(lambda a, v: a.write(d, v), kept, values)
+
+  loop = [tf.constant(0), state, kept]
+  invariants = [
+    tf.TensorShape([]),
+    tf.nest.map_structure(lambda tensor: tensor.shape, state),
+    tf.nest.map_structure(lambda _: tf.TensorShape(None), kept),
+  ]
+  _, state, kept = tf.while_loop(
+    lambda d, *_: d < last, body, loop, shape_invariants=invariants, parallel_iterations=1
+  )
+  # The last decode stands behind the loop, so that its images are kept and no others.
+  output, state, values = decode(images, last, state, final_state)
+  kept = tf.nest.map_structure(lambda a, v: a.write(last, v).stack(), kept, values)
+  return Folded(kept, output, state if final_state else {})
+
+
+def stream(model, frames, num_slots: int | None = None, seed=(0, 1)) -> Iterator[SlotOutput]:
+  """One decode a frame, for clips of any length: predictions of each frame from those before.
+
+  Args:
+    model: a SlotModel.
+    frames: iterable of float [B, H, W, C].
+    num_slots: K, the model's by default.
+    seed: int32 [2].
+
+  Yields:
+    SlotOutput [B] of each frame, before it was used for the update.
+  """
+  seed = tf.convert_to_tensor(seed, tf.int32)
+  first = tf.constant(0)
+  state = None
+
+  @tf.function(reduce_retracing=True)
+  def step(image, state, iteration):
+    output, state, _ = model.step(Frame(image, image), state, Noise(seed, iteration, first))
+    return output, state
+
+  for number, image in enumerate(frames):
+    if state is None:
+      slots = model.config.num_slots if num_slots is None else num_slots
+      state = model.start(tf.shape(image)[0], slots, Noise(seed, tf.constant(0), first))
+    output, state = step(image, state, tf.constant(number))
+    yield output
+
+
+def iterations(model, images: tf.Tensor, num_iterations=None):
+  """T where none is given: the configuration's, or as many as a sequence has frames for."""
+  if num_iterations is not None:
+    return num_iterations
+  if images.shape.rank == 4:
+    return model.config.num_iterations
+  return model.iterations_of(images.shape[1])
