@@ -1,15 +1,19 @@
 """Curves that runs recorded, as Sacred's metrics.json has them."""
 
 import json
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.experiment import load_config
-from iodine.training import write_json
+from experiments.support.runs import load_config
+from iodine.files import write_json
+
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def read(folder):
+def read(folder: str | os.PathLike) -> Curves:
   """What a run recorded, with the runs it was resumed from.
 
   Args:
@@ -37,7 +41,7 @@ def read(folder):
   return curves
 
 
-def write(folder, curves):
+def write(folder: str | os.PathLike, curves: Curves) -> None:
   """Writes what `read` gives, so that it can be read from `folder`, the run's or a bundle's."""
   records = {
     name: {"steps": steps.tolist(), "values": [v if np.isfinite(v) else None for v in values]}
@@ -46,7 +50,9 @@ def write(folder, curves):
   write_json(pathlib.Path(folder) / "metrics.json", records)
 
 
-def aligned(records, name):
+def aligned(
+  records: Mapping[str, Sequence[Curves]], name: str
+) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
   """One curve of many runs at the steps that all of them recorded.
 
   Args:

@@ -15,23 +15,16 @@ import shlex
 import subprocess
 import sys
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sacred.arg_parser import get_config_updates
-
-from experiments import curves, interrupts, runs
-from experiments.experiment import ROOT, Refusal, check_keys, check_names
-from experiments.experiment import ex as training
-from experiments.tables import Spread
+from experiments.support import curves, interrupts, runs, training
+from experiments.support.errors import ROOT, Refusal
+from experiments.support.results import Results
+from experiments.support.tables import Spread
 from iodine import plotting
-from iodine.training import write_json
+from iodine.files import write_json
 
-CONFIG = {
-  "folder": None,  # where the runs go
-  "train": "tetrominoes quick",  # names and keys of the training, "clevr6 num_steps=100000"
-  "seeds": [1, 2, 3],
-  "processes": 1,  # at a time
-}
 COMMAND = (sys.executable, "-m", "experiments.train")
 INDEX = "index.json"
 POLL = 0.2  # seconds
@@ -44,9 +37,15 @@ CURVES = {
 }
 
 
-def storage(name):
-  """Where an experiment on a folder of runs records."""
-  return lambda updates: f"{updates['folder']}/{name}" if updates.get("folder") else f"runs/{name}"
+def storage(name: str) -> Callable[[Mapping[str, Any]], str]:
+  """Where a command on a folder of runs records."""
+
+  def folder(config):
+    if config["folder"] is None:
+      raise Refusal("say where the runs go: with folder=sweeps/slots")
+    return f"{config['folder']}/{name}"
+
+  return folder
 
 
 class Job(NamedTuple):
@@ -54,23 +53,23 @@ class Job(NamedTuple):
 
   group: str
   seed: int
-  updates: dict
+  updates: dict[str, Any]
 
   @property
-  def name(self):
+  def name(self) -> str:
     return re.sub(r"[^\w=.,+-]+", "_", f"{self.group},seed={self.seed}")
 
-  def words(self, base):
+  def words(self, base: Sequence[str]) -> list[str]:
     """The words behind `with`."""
     updates = {**self.updates, "seed": self.seed}
     return [*base, *(f"{key}={value!r}" for key, value in updates.items())]
 
 
-def run_jobs(config, jobs):
+def run_jobs(config: Mapping[str, Any], jobs: Sequence["Job"]) -> dict[str, list[pathlib.Path]]:
   """Runs the jobs that are not done.
 
   Args:
-    config: with the keys of CONFIG.
+    config: with the keys of `GridSettings`.
     jobs: Jobs.
 
   Returns:
@@ -83,11 +82,9 @@ def run_jobs(config, jobs):
   if not config["folder"]:
     raise Refusal("say where the runs go: with folder=sweeps/slots")
   folder = pathlib.Path(config["folder"])
-  base = shlex.split(config["train"])
-  names = [w for w in base if "=" not in w]
-  check_names(training, names)
+  base = train_words(config["train"])
   for job in jobs:
-    check_keys(training, get_config_updates([w for w in job.words(base) if "=" in w])[0])
+    training.command.configure(job.words(base))
   index = read_index(folder)
   for job in jobs:
     known = index.get(job.name)
@@ -103,7 +100,7 @@ def run_jobs(config, jobs):
   todo = [job for job in jobs if index[job.name]["status"] != "done"]
   print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them done before", flush=True)
   with interrupts.requests() as request:
-    failed = _run(folder, index, todo, max(1, config["processes"]), request)
+    failed = _run(folder, index, todo, config["processes"], request)
     if request.signum is not None:
       raise interrupts.Stopped(
         request.signum, f"stopped; the same command goes on with what is left in {folder}"
@@ -118,7 +115,15 @@ def run_jobs(config, jobs):
   return groups
 
 
-def read_index(folder):
+def train_words(text: str) -> list[str]:
+  """The words of a training; raises Refusal where a quote is not closed."""
+  try:
+    return shlex.split(text)
+  except ValueError as error:
+    raise Refusal(f"train={text!r} cannot be split into words: {error}") from error
+
+
+def read_index(folder: str | os.PathLike) -> dict[str, Any]:
   """What a folder of runs holds: dict from a job's name to words, status and run."""
   path = pathlib.Path(folder) / INDEX
   try:
@@ -129,7 +134,7 @@ def read_index(folder):
     raise Refusal(f"{path} is damaged: {error}") from error
 
 
-def done_runs(folder):
+def done_runs(folder: str | os.PathLike) -> list[pathlib.Path]:
   """Folders of the finished runs in a folder of runs."""
   return [
     pathlib.Path(folder) / name / entry["run"]
@@ -223,17 +228,19 @@ def _why(folder):
   return said[-1].strip() if said else f"see {folder / 'output.txt'}"
 
 
-def summaries(groups):
+def summaries(groups: Mapping[str, Sequence[pathlib.Path]]) -> dict[str, dict[str, Any]]:
   """What training found on the test split: dict from a group to dicts by run folder."""
   found = {}
   for group, folders in groups.items():
     for folder in folders:
       info = json.loads((folder / "info.json").read_text())
+      if "test" not in info:
+        raise Refusal(f"{folder} was not scored: it has no test split (data.num_test=0)")
       found.setdefault(group, {})[str(folder)] = info["test"]
   return found
 
 
-def tabulate(results, groups):
+def tabulate(results: Results, groups: Mapping[str, Sequence[pathlib.Path]]) -> None:
   """Writes scores by group, mean and standard deviation over seeds, as table, JSON and bars."""
   found = summaries(groups)
   spreads = {
@@ -251,7 +258,7 @@ def tabulate(results, groups):
   results.figure("scores", plotting.ranking(ari, xlabel="ARI-FG"))
 
 
-def draw_curves(results, name, groups):
+def draw_curves(results: Results, name: str, groups: Mapping[str, Sequence[pathlib.Path]]) -> None:
   """A figure of the loss and the validation scores of groups of runs: median and range of seeds."""
   records = {group: [curves.read(f) for f in folders] for group, folders in groups.items()}
   steps, panels = {}, {}

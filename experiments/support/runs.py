@@ -1,26 +1,35 @@
 """Finished or stopped runs: their data, configuration and model."""
 
+import json
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
 import datasets
 from datasets import generate, records
-from experiments.experiment import Refusal, load_config
-from iodine import Iodine, ModelConfig, serving
-from iodine.training import CheckpointError, make_strategy, restore, split_cpu
+from experiments.support.errors import Refusal
+from experiments.support.settings import DataSettings
+from iodine import serving
+from iodine.build import build_model, make_config
+from iodine.config import ModelConfig
+from iodine.slot_model import SlotModel
+from iodine.training import make_strategy, restore, split_cpu
 
 CHECKPOINTS = "checkpoints"
 SAVED_MODEL = "saved_model"
+Data = Mapping[str, Any]  # the `data` of a configuration
+DATA = {key.partition(".")[2]: value for key, value in DataSettings().flat().items()}  # defaults
 
 
-def dataset_spec(data):
+def dataset_spec(data: Data) -> datasets.DatasetSpec:
   """The spec of a `data` configuration."""
   return datasets.get_spec(data["name"])
 
 
-def image_size(data):
+def image_size(data: Data) -> tuple[int, int, int]:
   """(H, W, C) of what the pipeline yields for a `data` configuration.
 
   Of images of one's own the file has to tell: DataError if it is not there.
@@ -37,7 +46,7 @@ SPLIT_KEYS = ("num_train", "num_validation", "num_test", "min_objects", "max_obj
 SCENE_KEYS = ("name", "image_size", "grayscale", "min_objects", "max_objects")
 
 
-def check_data(data):
+def check_data(data: Data) -> None:
   """Raises datasets.DataError if the file is missing, damaged or of another kind.
 
   With data["generate"] a missing file is generated first, unless that means rendering.
@@ -63,13 +72,13 @@ def _generate_if_missing(data):
       generate.generate(spec, num, data["dir"], workers=os.cpu_count())
 
 
-def describe_data(data):
+def describe_data(data: Data) -> str:
   """A sentence or two on the file and its splits."""
   options = {k: data[k] for k in FILE_KEYS + SPLIT_KEYS}
   return datasets.describe(dataset_spec(data), data_dir=data["dir"], **options)
 
 
-def load_data(data, split, batch_size, **kwargs):
+def load_data(data: Data, split: str, batch_size: int, **kwargs) -> tf.data.Dataset:
   """tf.data.Dataset of scene batches for a `data` configuration; kwargs as datasets.load."""
   options = {k: v for k, v in data.items() if k not in ("name", "dir", "generate", "seed")}
   return datasets.load(
@@ -81,28 +90,59 @@ def load_data(data, split, batch_size, **kwargs):
   )
 
 
-def model_config(config):
-  """ModelConfig of a run's configuration."""
-  return ModelConfig.from_dict({**config, "image_size": image_size(config["data"])})
+def model_config(config: Mapping[str, Any]) -> ModelConfig:
+  """The model's settings in a run's configuration."""
+  return make_config({**config, "image_size": image_size(config["data"])})
 
 
-def strategy(config):
+def strategy(config: Mapping[str, Any]) -> tf.distribute.Strategy:
   """The distribution strategy of a run's configuration; comes before TensorFlow's first operation.
 
   Raises:
-    Refusal: `cpu_devices` is less than 1.
-    ValueError: as `iodine.training.make_strategy`.
+    UserError: as `iodine.training.make_strategy`.
   """
   name, num_devices, parts = (config[k] for k in ("strategy", "num_devices", "cpu_devices"))
-  if parts < 1:
-    raise Refusal(f"cpu_devices must be at least 1, got {parts}")
+  if name != "multi_worker":
+    os.environ.pop("TF_CONFIG", None)  # TensorFlow would read it, and it is not about this run
   splits = name == "auto" and num_devices is None and config["batch_size"] % parts == 0
+  splits = splits and not config["jit"]  # XLA compiles for one device
   if splits and parts > 1 and not tf.config.list_physical_devices("GPU"):
     return make_strategy("mirrored", split_cpu(parts))
   return make_strategy(name, num_devices)
 
 
-def load_run(folder, which="best"):
+def load_config(folder: str | os.PathLike) -> dict[str, Any]:
+  """The configuration of the run in `folder`; raises Refusal where there is none."""
+  folder = pathlib.Path(folder)
+  path = folder / "config.json"
+  if folder.name == CHECKPOINTS and (folder.parent / "config.json").is_file():
+    raise Refusal(f"{folder} holds a run's checkpoints; the run is {folder.parent}")
+  try:
+    config = json.loads(path.read_bytes().decode("utf-8-sig"))
+  except (FileNotFoundError, NotADirectoryError):
+    raise Refusal(f"there is no run in {folder}: {path} does not exist") from None
+  except ValueError as error:
+    raise Refusal(f"{path} is damaged: {error}") from error
+  if not isinstance(config, dict):
+    raise Refusal(f"{path} is damaged: it holds no configuration")
+  return config
+
+
+def training_config(folder: str | os.PathLike) -> dict[str, Any]:
+  """The configuration of a training run, with the defaults of the data's keys that are younger.
+
+  Raises:
+    Refusal: there is none in `folder`, or it is of another command.
+  """
+  config = load_config(folder)
+  if "num_slots" not in config or "name" not in config.get("data", {}):
+    raise Refusal(f"{folder} is no training run")
+  return {**config, "data": {**DATA, **config["data"]}}
+
+
+def load_run(
+  folder: str | os.PathLike, which: str = "best"
+) -> tuple[dict[str, Any], SlotModel, int]:
   """Restores a run's model.
 
   Args:
@@ -110,33 +150,26 @@ def load_run(folder, which="best"):
     which: "best" or "last" checkpoint.
 
   Returns:
-    (config dict, Iodine, step).
+    (config dict, model, step).
 
   Raises:
-    Refusal: there is no such run, or no checkpoint that can be read.
+    UserError: there is no such run, or no checkpoint that can be read.
   """
-  if which not in ("best", "last"):
-    raise Refusal(f'checkpoint must be "best" or "last", got {which!r}')
-  config = load_config(folder)
-  if "num_slots" not in config:
-    raise Refusal(f"{folder} is no training run")
+  config = training_config(folder)
   if is_bundle(folder):
     loaded = serving.load(folder)
     return config, loaded.restore(), loaded.metadata["step"]
-  model = Iodine(model_config(config))
+  model = build_model(model_config(config))
   model.create_variables()
   step = tf.Variable(0, dtype=tf.int64, trainable=False)
-  checkpoint = tf.train.Checkpoint(model=model, step=step)
-  try:
-    _, damaged = restore(checkpoint, model, pathlib.Path(folder) / CHECKPOINTS, which)
-  except CheckpointError as error:
-    raise Refusal(str(error)) from error
+  state = {"model": model, "step": step}
+  _, damaged = restore(state, model, pathlib.Path(folder) / CHECKPOINTS, which)
   for path in damaged:
     print(f"{path} is damaged; took the one before")
   return config, model, int(step.numpy())
 
 
-def is_bundle(folder):
+def is_bundle(folder: str | os.PathLike) -> bool:
   """Whether a folder has a SavedModel in place of checkpoints."""
   folder = pathlib.Path(folder)
   return not (folder / CHECKPOINTS).is_dir() and (folder / SAVED_MODEL).is_dir()

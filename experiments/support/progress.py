@@ -1,7 +1,9 @@
 """How far a run is: a live bar on a terminal, plain lines elsewhere and in the record."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator, Mapping
 
 import tqdm
 
@@ -19,7 +21,14 @@ class Progress:
     quiet: show nothing and write nothing.
   """
 
-  def __init__(self, total, start=0, images_per_step=1, unit="step", quiet=False):
+  def __init__(
+    self,
+    total: int,
+    start: int = 0,
+    images_per_step: int = 1,
+    unit: str = "step",
+    quiet: bool = False,
+  ):
     self._total, self._start, self._images = total, start, images_per_step
     self._began = self._last_line = time.monotonic()
     self._first = True
@@ -34,23 +43,32 @@ class Progress:
       disable=quiet or not terminal,
     )
 
-  def images_per_second(self, step):
+  def images_per_second(self, step: int) -> float:
     """Mean since the start, the first step (tracing) left out."""
     return (step - self._start) * self._images / max(time.monotonic() - self._began, 1e-9)
 
-  def update(self, step):
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Leaves the time of what is done inside out of images/s."""
+    began = time.monotonic()
+    try:
+      yield
+    finally:
+      self._began += time.monotonic() - began
+
+  def update(self, step: int) -> None:
     """One more step is done: `step` in all."""
     if self._first:  # its time is mostly tracing
       self._first = False
       self._start, self._began = step, time.monotonic()
     self._bar.update(1)
 
-  def rewind(self, step):
+  def rewind(self, step: int) -> None:
     """Training went back to a step."""
     self._bar.n = self._start = step
     self._began = time.monotonic()
 
-  def show(self, step, values):
+  def show(self, step: int, values: Mapping[str, float]) -> None:
     """Shows values (name -> float) beside the bar, and now and then as a line."""
     rate = self.images_per_second(step)
     text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -63,13 +81,13 @@ class Progress:
         text += f", {rate:.0f} images/s, {_clock(left)} left"
       self.write(f"step {step}/{self._total}: {text}")
 
-  def write(self, line):
+  def write(self, line: str) -> None:
     """A line above the bar, which also goes into the run's captured output."""
     if not self._quiet:
       self._bar.write(line, file=sys.stdout)
       sys.stdout.flush()
 
-  def close(self):
+  def close(self) -> None:
     self._bar.close()
 
 
