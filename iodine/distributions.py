@@ -96,20 +96,6 @@ class SpatialMixture:
     """log p(x | z without slot k), masks renormalised over the others: [B, K, H, W, 1]."""
     return leave_one_out_logsumexp(self._log_joint) - leave_one_out_logsumexp(self.log_masks)
 
-  def distribution(self):
-    """The same mixture as a TFP distribution over images: event shape [H, W, C]."""
-    slots_last = [0, 2, 3, 1, 4]
-    mixture = tfd.MixtureSameFamily(
-      tfd.Categorical(logits=tf.transpose(self.mask_logits, slots_last)[..., 0]),
-      tfd.Independent(
-        COMPONENTS[self._component](
-          tf.transpose(self.means, slots_last), tf.convert_to_tensor(self._sigma, self.means.dtype)
-        ),
-        reinterpreted_batch_ndims=1,
-      ),
-    )
-    return tfd.Independent(mixture, reinterpreted_batch_ndims=2)
-
 
 COMPONENTS = {"normal": tfd.Normal, "logistic": tfd.Logistic}
 

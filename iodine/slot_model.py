@@ -130,7 +130,7 @@ class SlotModel(snt.Module, abc.ABC):
     )
 
   def create_variables(self) -> tuple[tf.Variable, ...]:
-    """Creates all variables, which otherwise come with the first call; returns the trainable ones."""
+    """Creates all variables, which else come with the first call; returns the trainable ones."""
     blank = tf.zeros([1, *self.config.image_size], self.dtype)
     self(blank, num_iterations=2, num_slots=self.MIN_SLOTS, seed=[0, 0])
     return self.trainable_variables

@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from training_scenes import EXACT, MODEL, TRAINING, cast, logical_devices, run, scenes, values
 
 from iodine import Iodine
-from iodine.training import Trainer, make_strategy
+from iodine.training import make_strategy
+from tests.iodine.training.scenes import (
+  EXACT,
+  MODEL,
+  TRAINING,
+  cast,
+  logical_devices,
+  run,
+  scenes,
+  values,
+)
 
 
 def test_steps_are_adam_on_the_clipped_gradient_of_equation_4(make_trainer):
