@@ -30,7 +30,9 @@ class LatentGaussian:
     """params [..., 2 Z] -> tfd.Normal with batch shape [..., Z]."""
     mean, raw = tf.split(params, 2, axis=-1)
     if self._scale == "variance":
-      return tfd.Normal(mean, tf.sqrt(tf.nn.softplus(raw)))
+      # a floor that changes no number above it: softplus(-110) is 0 in float32, the KL infinite
+      variance = tf.maximum(tf.nn.softplus(raw), tf.constant(MIN_STDDEV**2, raw.dtype))
+      return tfd.Normal(mean, tf.sqrt(variance))
     return tfd.Normal(mean, tf.nn.softplus(raw) + MIN_STDDEV)
 
   def prior(self, latent_size, dtype=tf.float32):
@@ -93,20 +95,6 @@ class SpatialMixture:
   def leave_one_out_log_prob(self):
     """log p(x | z without slot k), masks renormalised over the others: [B, K, H, W, 1]."""
     return leave_one_out_logsumexp(self._log_joint) - leave_one_out_logsumexp(self.log_masks)
-
-  def distribution(self):
-    """The same mixture as a TFP distribution over images: event shape [H, W, C]."""
-    slots_last = [0, 2, 3, 1, 4]
-    mixture = tfd.MixtureSameFamily(
-      tfd.Categorical(logits=tf.transpose(self.mask_logits, slots_last)[..., 0]),
-      tfd.Independent(
-        COMPONENTS[self._component](
-          tf.transpose(self.means, slots_last), tf.convert_to_tensor(self._sigma, self.means.dtype)
-        ),
-        reinterpreted_batch_ndims=1,
-      ),
-    )
-    return tfd.Independent(mixture, reinterpreted_batch_ndims=2)
 
 
 COMPONENTS = {"normal": tfd.Normal, "logistic": tfd.Logistic}

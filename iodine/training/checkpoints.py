@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read with their checksums, refused where they do not fit."""
+"""Checkpoints: written whole or not at all, read with their checksums, refused if of another model."""
 
 import contextlib
 import glob

@@ -40,7 +40,14 @@ def test_likelihood_is_equation_1(scene, component, sigma, density):
 def test_the_tfp_distribution_is_the_same_mixture(scene):
   images, means, logits = map(tf.constant, scene)
   mixture = SpatialMixture(images, means, logits, "normal", 0.3)
-  distribution = mixture.distribution()
+  slots_last = [0, 2, 3, 1, 4]
+  distribution = tfd.Independent(
+    tfd.MixtureSameFamily(
+      tfd.Categorical(logits=tf.transpose(logits, slots_last)[..., 0]),
+      tfd.Independent(tfd.Normal(tf.transpose(means, slots_last), tf.constant(0.3, tf.float64)), 1),
+    ),
+    reinterpreted_batch_ndims=2,
+  )
   assert distribution.event_shape == [5, 4, 3]
   np.testing.assert_allclose(
     distribution.log_prob(images), tf.reduce_sum(mixture.log_prob, [1, 2, 3, 4]), rtol=1e-12
@@ -103,9 +110,12 @@ def test_kl_and_prior(scale, prior_stddev):
   np.testing.assert_allclose(tfd.kl_divergence(at_prior, prior), 0.0, atol=1e-14)
 
 
-def test_the_scale_has_a_floor():
-  stddev = LatentGaussian().posterior(tf.constant([0.0, -1e4])).stddev()
-  assert float(stddev[0]) > 0
+@pytest.mark.parametrize("scale", ["stddev", "variance"])
+def test_the_scale_has_a_floor(scale):
+  latent = LatentGaussian(scale)
+  posterior = latent.posterior(tf.constant([0.0, -110.0]))
+  assert float(posterior.stddev()[0]) > 0
+  assert np.isfinite(tfd.kl_divergence(posterior, latent.prior(1)))
 
 
 def test_unknown_choices_are_refused(scene):
