@@ -8,11 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import ablation, configs, curves, grid, interrupts, sweep
-from experiments.experiment import Refusal
-from iodine import ModelConfig, auxiliary
-from iodine.training import write_json
-from tests.experiments.studies import read_json, rows, study
+from experiments import ablation, sweep
+from experiments.support import curves, grid, interrupts, presets
+from experiments.support.errors import Refusal
+from iodine import IodineConfig, auxiliary
+from iodine.errors import UserError
+from iodine.files import write_json
+from tests.experiments.studies import read_json, rows, settings, study
 
 # Plays a training: records itself as run N of its storage, as the seed's place in `outcomes` says.
 PLAYER = """
@@ -55,7 +57,7 @@ def player(tmp_path, monkeypatch):
 
 
 def config(folder, **updates):
-  return {**sweep.CONFIG, "folder": str(folder), "seeds": [1, 2], **updates}
+  return settings(sweep, **{"folder": str(folder), "seeds": [1, 2], **updates})
 
 
 def outputs(folder):
@@ -129,7 +131,7 @@ def test_a_signal_stops_the_trainings(tmp_path, player):
 )
 def test_misspelt_trainings_are_refused_before_any(tmp_path, updates, message):
   wrong = {**config(tmp_path), **updates}
-  with pytest.raises(Refusal, match=message):
+  with pytest.raises(UserError, match=message):
     grid.run_jobs(wrong, sweep.jobs(wrong))
 
 
@@ -156,17 +158,17 @@ def test_the_table_has_mean_and_deviation_over_seeds(tmp_path, player):
 
 
 def test_each_ablation_lacks_one_thing(tmp_path, player):
-  jobs = ablation.jobs({**ablation.CONFIG, "seeds": [1]})
+  jobs = ablation.jobs(settings(ablation, seeds=1))
   assert len(jobs) == len(auxiliary.ALL_INPUTS) + 2
   assert jobs[0].updates == {}
   for job, name in zip(jobs[1:-1], auxiliary.ALL_INPUTS, strict=True):
     assert job.group == f"without {name}"
     assert set(auxiliary.ALL_INPUTS) - set(job.updates["inputs"]) == {name}
-  quick = configs.quick({"preset": "tetrominoes"})
-  ModelConfig.from_dict({**quick, **jobs[-1].updates, "image_size": (35, 35, 3)})
+  quick = presets.quick({"preset": "tetrominoes", "model": "iodine"}, frozenset())
+  IodineConfig.from_flat({**quick, **jobs[-1].updates, "image_size": (35, 35, 3)})
   assert jobs[-1].updates == {"decoder": "deconv", "decoder_upsampling": 1}
   with pytest.raises(ValueError, match="did you mean 'likelihood'"):
-    ablation.jobs({**ablation.CONFIG, "without": ["likelihod"]})
+    ablation.jobs(settings(ablation, without="likelihod"))
   player()
   options = {"folder": tmp_path / "ablation", "seeds": [1], "processes": 3}
   out = study(ablation, tmp_path, without="[grad_posterior]", **options)

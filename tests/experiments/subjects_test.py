@@ -5,16 +5,18 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments import decompositions, factors, subjects
-from experiments.experiment import Refusal, check_keys
-from iodine.training import write_json
+import datasets
+from experiments import decompositions, factors
+from experiments.support import subjects
+from experiments.support.errors import Refusal
+from iodine.errors import UserError
+from iodine.files import write_json
+from tests.experiments import studies
 from tests.experiments.studies import study
 
 
 def settings(**updates):
-  config = subjects.settings()
-  data = {**config["data"], **updates.pop("data", {})}
-  return {**config, **updates, "data": data}
+  return studies.settings(decompositions, **updates)
 
 
 def test_runs_by_one_name_several_and_patterns(trained_run):
@@ -24,11 +26,16 @@ def test_runs_by_one_name_several_and_patterns(trained_run):
   assert [s.folder for s in several] == [str(trained_run)]  # once, and no other folders
 
 
-def test_results_lie_beside_the_runs():
-  folder = subjects.storage("slots")
-  assert folder({"run": "runs/3"}) == "runs/3/slots"
-  assert folder({"runs": "[runs/3,runs/4]"}) == "runs/slots"
-  assert folder({}) == "runs/slots"
+def test_results_lie_beside_the_runs(trained_run, tmp_path):
+  folder, beside = subjects.beside("slots"), trained_run.parent / "slots"
+  assert folder({"run": str(trained_run)}) == str(trained_run / "slots")
+  other = tmp_path / trained_run.name
+  shutil.copytree(trained_run, other)
+  assert folder({"runs": [str(trained_run), str(other)]}) == str(beside)
+  for missing in ({}, {"run": str(tmp_path / "3")}):
+    with pytest.raises(Refusal, match=r"say which run|there is no run"):
+      folder(missing)
+  assert not (tmp_path / "3").exists()
 
 
 def test_changed_data_comes_from_held_out_records(trained_run):
@@ -43,13 +50,13 @@ def test_changed_data_comes_from_held_out_records(trained_run):
     ({"run": None}, "say which run"),
     ({"run": "nowhere/3"}, "there is no run in nowhere/3"),
     ({"runs": "nowhere/*"}, r"there is no run in nowhere/\*"),
-    ({"run": 3}, "named by its folder"),
-    ({"split": "train"}, "never looks at training records"),
-    ({"checkpoint": "first"}, 'must be "best" or "last"'),
+    ({"run": 3}, "there is no run in 3"),
+    ({"split": "train"}, "must be one of 'test' or 'validation', got 'train'"),
+    ({"checkpoint": "first"}, "must be one of 'best' or 'last'"),
     ({"data": {"name": "shapes"}}, r"tetrominoes_quick with images of 14 x 14 x 3, shapes .* x 1"),
     ({"data": {"name": "clever"}}, "no dataset is called"),
-    ({"data": {"num_validation": 20}}, r"records that .* was trained on: .* first 40"),
-    ({"data": {"num_train": 20}}, r"records that .* was trained on"),
+    ({"data": {"num_validation": 20}}, r"records that the model was trained on: .* first 40"),
+    ({"data": {"num_train": 20}}, r"records that the model was trained on"),
     ({"data": {"dir": "nowhere"}}, "nowhere"),
   ],
 )
@@ -57,7 +64,7 @@ def test_refusals(trained_run, updates, message):
   updates = {"run": str(trained_run), **updates}
   if "runs" in updates:
     updates["run"] = None
-  with pytest.raises((Refusal, ValueError), match=message):
+  with pytest.raises((UserError, datasets.DataError, ValueError), match=message):
     subjects.open_runs(settings(**updates))
 
 
@@ -102,6 +109,7 @@ def test_factors_that_the_data_lacks(trained_run, tmp_path):
 
 def test_every_key_is_declared():
   for module in (decompositions, factors):
-    check_keys(module.ex, {"run": "runs/3", "seed": 1, "data": {"name": "clevr", "max_objects": 9}})
-    with pytest.raises(Refusal, match="no config key 'num_image'"):
-      check_keys(module.ex, {"num_image": 3})
+    data = {"name": "clevr", "max_objects": 9}
+    assert studies.settings(module, run="runs/3", seed=1, data=data)["data"]["max_objects"] == 9
+    with pytest.raises(UserError, match="no config key 'num_slot': did you mean 'num_slots'"):
+      studies.settings(module, num_slot=3)

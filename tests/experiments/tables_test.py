@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 
-from experiments.tables import Spread, Table
+from experiments.support.tables import Spread, Table
 
 TABLE = Table(
   ["data", "ARI-FG", "MSE"],

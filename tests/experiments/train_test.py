@@ -13,8 +13,8 @@ from PIL import Image
 
 import datasets
 from datasets import from_images
-from experiments import configs, evaluate, interrupts, runs
-from experiments.experiment import Refusal
+from experiments.support import config_files, held_out, interrupts, runs, scoring
+from experiments.support.errors import Refusal
 from tests.experiments.conftest import run_experiment
 
 
@@ -100,7 +100,7 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
     ({"cpu_devices": 0}, "cpu_devices must be at least 1"),
     ({"batch_size": 41}, "batch of 41 is larger than the train split"),
     ({"learning_rate": -1.0}, "learning_rate"),
-    ({"resume_from": "nowhere"}, "nowhere has no checkpoints"),
+    ({"resume_from": "nowhere"}, "there is no run in nowhere"),
   ],
 )
 def test_bad_settings_are_refused(tiny_data, tmp_path, updates, message):
@@ -132,7 +132,7 @@ def test_rewinding_has_an_end(tiny_data, tmp_path):
 
 
 def test_evaluation_with_other_k_and_t(trained_run, tmp_path):
-  report = evaluate.evaluate_run(
+  report = scoring.evaluate_run(
     trained_run, tmp_path, which="last", num_images=10, num_iterations=4, num_slots=5
   )
   saved = json.loads((tmp_path / "test" / "metrics.json").read_text())
@@ -144,7 +144,7 @@ def test_evaluation_with_other_k_and_t(trained_run, tmp_path):
 
 def test_evaluation_never_reads_training_records(trained_run, tmp_path):
   with pytest.raises(Refusal, match="never looks at training records"):
-    evaluate.evaluate_run(trained_run, tmp_path, split="train")
+    scoring.evaluate_run(trained_run, tmp_path, split="train")
 
 
 def test_a_run_that_is_not_there(tmp_path):
@@ -156,7 +156,7 @@ def test_a_run_that_is_not_there(tmp_path):
 
 
 def test_missing_data_are_generated_if_asked_for(tmp_path):
-  data = {**configs.DATA, "name": "shapes", "dir": str(tmp_path), "num_train": 20}
+  data = {**runs.DATA, "name": "shapes", "dir": str(tmp_path), "num_train": 20}
   data |= {"num_validation": 3, "num_test": 2}
   with pytest.raises(datasets.DataError, match=r"datasets\.generate shapes"):
     runs.check_data(data)
