@@ -27,12 +27,16 @@ def name(value, key: str) -> str:
   Raises:
     Refusal: it is another type, or empty.
   """
+  text = _text(value, key)
+  return text if _exists(text) else os.path.expanduser(text)
+
+
+def _text(value, key):
   if isinstance(value, bool | int | float):
     value = str(value)
   if not isinstance(value, str | os.PathLike) or not os.fspath(value):
     raise Refusal(f"{key} is a path, as {key}=folder/3, got {value!r}")
-  text = os.fspath(value)
-  return text if os.path.lexists(text) else os.path.expanduser(text)
+  return os.fspath(value)
 
 
 def find(value, key: str, what: str = "file") -> list[pathlib.Path]:
@@ -54,23 +58,32 @@ def find(value, key: str, what: str = "file") -> list[pathlib.Path]:
     raise Refusal(f"{key} names no {what}: say which, as {key}=path or {key}=[path,path]")
   found = []
   for part in value if isinstance(value, list | tuple) else [value]:
-    text = name(part, key)
-    matches = _resolve(text)
-    if not matches:
-      raise Refusal(f"there is no {what} {shown(text)}")
+    text = _text(part, key)
+    matches, missing = _resolve(text)
+    if missing:
+      raise Refusal(f"there is no {what} {shown(missing)}")
     found += matches
   return list(dict.fromkeys(found))
 
 
 def _resolve(text):
-  """The paths that one string stands for; [] for none."""
-  matches = _one(text)
-  if matches:
-    return matches
+  """The paths that one string stands for, and the name of which there is none, or ""."""
+  if matches := _literal(text):
+    return matches, ""
   bracketed = len(text) > 1 and (text[0], text[-1]) in (("[", "]"), ("(", ")"))
-  if not bracketed and "," not in text:
-    return []
-  parts = (text[1:-1] if bracketed else text).split(",")
+  listed, missing = [], text
+  if bracketed or "," in text:
+    listed, missing = _list(text[1:-1] if bracketed else text)
+  if listed and not missing:  # before patterns, for [a.png,b.png] is one of a single character
+    return listed, ""
+  if matches := _pattern(text):
+    return matches, ""
+  return [], missing if bracketed and missing else text
+
+
+def _list(text):
+  """The paths of a list without its brackets, and the first name of which there is none, or ""."""
+  parts = text.split(",")
   found, start = [], 0
   while start < len(parts):
     # a name may hold commas itself: the longest that exists is taken
@@ -80,31 +93,37 @@ def _resolve(text):
         break
     else:
       if parts[start].strip():
-        return []
+        return [], parts[start].strip()
       end = start + 1  # [a.png,]
     found += matches
     start = end
-  return found
+  return found, ""
 
 
 def _listed(text):
-  """One entry of a list, which may stand in quotes and between spaces."""
+  """What one entry of a list stands for; it may be in quotes and between spaces."""
   for candidate in (text, text.strip(), text.strip().strip("'\"")):
-    matches = _one(candidate) if candidate else []
-    if matches:
+    if candidate and (matches := _literal(candidate) or _pattern(candidate)):
       return matches
   return []
 
 
-def _one(text):
-  """What exists under a name, or else matches it."""
-  for literal in (text, os.path.expanduser(text)):
-    if _exists(literal):
-      return [pathlib.Path(literal)]
-  if "\0" in text:
+def _literal(text):
+  """What exists under exactly this name."""
+  return [pathlib.Path(p) for p in (text, os.path.expanduser(text)) if _exists(p)][:1]
+
+
+def _pattern(text):
+  """What matches a name; a folder in it that exists is no pattern."""
+  if not text or "\0" in text:
     return []
-  matches = sorted(glob.glob(os.path.expanduser(text), recursive=True), key=pictures.natural)
-  return [pathlib.Path(match) for match in matches]
+  text = os.path.expanduser(text)
+  folder = os.path.dirname(text)
+  while folder and not _exists(folder):
+    folder = os.path.dirname(folder)
+  matches = glob.glob(glob.escape(folder) + text[len(folder) :], recursive=True)
+  matches = matches or glob.glob(text, recursive=True)
+  return [pathlib.Path(match) for match in sorted(matches, key=pictures.natural)]
 
 
 def _exists(path):
