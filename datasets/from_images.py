@@ -247,13 +247,20 @@ def _ignored(word):
   raise argparse.ArgumentTypeError(f'"{word}" is neither a number nor a colour #rrggbb')
 
 
+def _path(word):
+  """The shell leaves the ~ in --out=~/data alone."""
+  return word if os.path.lexists(word) else os.path.expanduser(word)
+
+
 def main(argv=None):
   parser = Parser(prog="python -m datasets.from_images", description=__doc__)
-  parser.add_argument("folder")
+  parser.add_argument("folder", type=_path)
   parser.add_argument("--size", type=_size, default=(64, 64), help="N or HxW (default: 64)")
-  parser.add_argument("--out", default="data/images.tfrecords", help="default: %(default)s")
+  parser.add_argument(
+    "--out", type=_path, default="data/images.tfrecords", help="default: %(default)s"
+  )
   parser.add_argument("--force", action="store_true", help="overwrite --out where it exists")
-  parser.add_argument("--masks", help="folder of masks")
+  parser.add_argument("--masks", type=_path, help="folder of masks")
   parser.add_argument(
     "--ignore", type=_ignored, action="append", default=[], metavar="NUMBER",
     help="a number (or colour #rrggbb) in the masks that is nobody's, as 255 in Pascal VOC; may be "

@@ -26,10 +26,12 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from datasets import DataError
 
 # What is decoded. Pillow knows more, but some of it are stubs, and EPS starts another program.
-FORMATS = (
+_KNOWN = (
   "AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI",
   "TGA", "TIFF", "WEBP",
 )  # fmt: skip
+Image.init()
+FORMATS = tuple(name for name in _KNOWN if name in Image.OPEN)  # older or leaner builds have fewer
 EXTENSIONS = tuple(
   sorted({e for e, f in Image.registered_extensions().items() if f in FORMATS} | {".mpo"})
 )

@@ -13,7 +13,7 @@ from datasets import pictures
 from experiments.experiment import Refusal
 
 shown = pictures.shown
-_LABEL = 32  # characters of a name in a figure
+_LABEL = 24  # characters of a name in a figure
 _JOINED = 8  # commas that one name in a list may have
 
 

@@ -238,6 +238,9 @@ def test_the_command(tmp_path, capsys, monkeypatch):
   assert stderr.endswith("exists already: --force overwrites it\n")
   assert out.read_bytes() == before
   assert run(capsys, *words, "--force")[0] == 0
+  monkeypatch.setenv("HOME", str(tmp_path))
+  assert run(capsys, folder, "--out=~/home.tfrecords")[0] == 0
+  assert unpacked(tmp_path / "home.tfrecords")[0]["image"].shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize(

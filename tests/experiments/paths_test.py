@@ -147,7 +147,7 @@ def test_any_value_is_found_or_refused_in_one_sentence(tmp_path_factory, value):
 @hypothesis.given(name=st.one_of(st.text(max_size=50), names, st.sampled_from(ODD)))
 def test_any_name_can_stand_in_a_figure(name):
   label = paths.label(name)
-  assert len(label.replace("\\$", "$")) <= 32
+  assert len(label.replace("\\$", "$")) <= 24
   figure = plt.figure(figsize=(1, 1), dpi=20)
   text = figure.text(0, 0, label)
   figure.canvas.draw()  # raises for a formula that is none
