@@ -6,13 +6,13 @@ about which the seeds agree least; or say which: image=17, or stimulus=picture.p
 """
 
 import itertools
-import pathlib
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 from sklearn import decomposition
 
+from datasets import pictures
+from experiments import paths
 from experiments.decompositions import pick
 from experiments.experiment import Refusal, main, make_experiment, run_commandline
 from experiments.subjects import Results, open_run, scenes, settings, storage
@@ -36,8 +36,10 @@ def multistability(_run, _config):
   seeds = range(_config["seed"], _config["seed"] + _config["num_seeds"])
   infer = inference.Inference(subject.model, _config["num_iterations"], _config["num_slots"])
   position = _config["image"]
-  if _config["stimulus"]:
-    scene, position = {"image": read_picture(_config["stimulus"], subject.model)}, 0
+  stimulus = _config["stimulus"]
+  if stimulus is not None:
+    stimulus = paths.name(stimulus, "stimulus")
+    scene, position = {"image": read_picture(stimulus, subject.model)}, 0
   else:
     if position is None:
       agreements = agreement(subject, _config, infer, seeds)
@@ -46,8 +48,8 @@ def multistability(_run, _config):
     [(_, scene)] = pick(subject, _config, [position])
   decoded = [infer.iterations(scene["image"], seed, position) for seed in seeds]
   masks = align(np.stack([d.masks[-1, 0] for d in decoded]))  # [S, K, H, W, 1]
-  paths = np.stack([d.mean[:, 0] for d in decoded])  # [S, T, K, Z]
-  plane = decomposition.PCA(2).fit_transform(paths.reshape(-1, paths.shape[-1]))
+  means = np.stack([d.mean[:, 0] for d in decoded])  # [S, T, K, Z]
+  plane = decomposition.PCA(2).fit_transform(means.reshape(-1, means.shape[-1]))
   rows = []
   for seed, d in zip(seeds, decoded, strict=True):
     last = d.masks[-1]
@@ -58,10 +60,10 @@ def multistability(_run, _config):
     ari = None if ari[0] is None else float(ari[0])
     rows.append([seed, ari, float(same[0]), float(nll), float(kl), float(nll + kl)])
   columns = ["seed", "ARI-FG", "ARI to the first", "NLL", "KL", "negative ELBO"]
-  print(f"image {_config['stimulus'] or position}")
+  print(f"image {position if stimulus is None else paths.shown(stimulus)}")
   results.table("seeds", columns, rows)
   figure = plotting.paths(
-    plane.reshape(*paths.shape[:3], 2),
+    plane.reshape(*means.shape[:3], 2),
     masks,
     np.asarray(scene["image"])[0],
     labels=[f"seed {seed}" for seed in seeds],
@@ -105,18 +107,20 @@ def align(masks):
 
 
 def read_picture(path, model):
-  """A picture file as a batch of one: float32 [1, H, W, C]."""
+  """A picture file as a batch of one: float32 [1, H, W, C].
+
+  Raises:
+    datasets.DataError: it cannot be read.
+    Refusal: it has not the model's size.
+  """
   height, width, channels = model.config.image_size
-  if not pathlib.Path(path).is_file():
-    raise Refusal(f"there is no picture {path}")
-  with Image.open(path) as picture:
-    pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), np.float32) / 255
+  pixels = pictures.read(path, channels)
   if pixels.shape[:2] != (height, width):
     raise Refusal(
       f"expected a picture of {height} x {width}, got {' x '.join(map(str, pixels.shape[:2]))} "
-      f"in {path}"
+      f"in {paths.shown(path)}"
     )
-  return tf.constant(pixels.reshape(1, height, width, channels))
+  return tf.constant(pixels[None].astype(np.float32) / np.float32(255))
 
 
 def _hard(masks):

@@ -103,20 +103,6 @@ def test_other_sizes_are_refused_or_resized(metadata, tmp_path):
   np.testing.assert_array_equal(resized, np.broadcast_to([1, 0, 0], [14, 14, 3]))
 
 
-def test_pictures_that_cannot_be_read(metadata, tmp_path):
-  (tmp_path / "a.png").write_bytes(b"no picture")
-  with pytest.raises(Refusal, match=r"a\.png cannot be read as a picture"):
-    infer.read(tmp_path / "a.png", metadata)
-  Image.fromarray(np.zeros([14, 14], np.uint16)).save(tmp_path / "deep.png")
-  with pytest.raises(Refusal, match=r"deep\.png has more than 8 bits"):
-    infer.read(tmp_path / "deep.png", metadata)
-  with pytest.raises(Refusal, match=r"there is no picture .*\*\.jpg"):
-    infer.find(str(tmp_path / "*.jpg"))
-  both = infer.find(f"[{tmp_path / 'deep.png'}, {tmp_path}/a*]")
-  assert [path.name for path in both] == ["deep.png", "a.png"]
-  assert infer.distinct(["a", "b", "a"]) == ["a", "b", "a_2"]
-
-
 def test_the_command_lines(bundle, tmp_path):
   pictures = np.random.default_rng(0).integers(256, size=[3, 14, 14, 3], dtype=np.uint8)
   for i, picture in enumerate(pictures):
@@ -132,10 +118,11 @@ def test_the_command_lines(bundle, tmp_path):
   assert list(latents["names"]) == ["0", "1", "2"]
   np.testing.assert_allclose(latents["posterior_mean"], found.posterior_mean, atol=1e-6)
   for i in range(3):
-    with Image.open(out / str(i) / "mask.png") as mask:
+    with Image.open(out / "pictures" / str(i) / "mask.png") as mask:
       assert mask.mode == "P"
       np.testing.assert_array_equal(np.asarray(mask), found.segmentation[i])
-    slots = [np.asarray(Image.open(out / str(i) / f"slot_{k + 1}.png")) for k in range(5)]
+    folder = out / "pictures" / str(i)
+    slots = [np.asarray(Image.open(folder / f"slot_{k + 1}.png")) for k in range(5)]
     opacity = np.stack(slots)[..., 3:] / 255
     np.testing.assert_allclose(opacity, found.masks[i], atol=1 / 255)
   assert (out / "overview.png").stat().st_size > 10_000
