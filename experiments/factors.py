@@ -12,7 +12,7 @@ import threadpoolctl
 
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
-from experiments.support.settings import ChosenRun, Names, OtherData, Whole
+from experiments.support.settings import ChosenRun, Names, OtherData, Paths, Whole
 from experiments.support.subjects import beside, collect, factor_kinds, open_run
 from iodine import factors, plotting
 
@@ -26,7 +26,7 @@ class FactorSettings(ChosenRun):
     num_trees: of DCI's forests; 0 leaves DCI out.
   """
 
-  runs: Names | None = None
+  runs: Paths | None = None
   factors: Names | None = None
   num_trees: Whole = 50
 

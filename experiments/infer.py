@@ -9,7 +9,6 @@ cropped and resized as in training; any other is refused, or with `resize=True` 
 model's proportions around its middle and resized.
 """
 
-import copy
 import sys
 
 import numpy as np
@@ -18,39 +17,64 @@ from PIL import Image
 
 import datasets
 from datasets import pictures
-from experiments import evaluate, paths
-from experiments.experiment import Refusal, main, make_experiment, run_commandline, run_directory
+from experiments.support import paths
+from experiments.support.cli import Command, Refusal
+from experiments.support.recording import run_directory
+from experiments.support.results import save
+from experiments.support.settings import Name, Paths, Seed, Whole
 from iodine import plotting, serving
+from iodine.config import Count
+from iodine.settings import Settings
 
-CONFIG = {
-  "model": None,  # a SavedModel's folder, or one that holds it: exports/tetris, runs/3
-  "images": None,  # a pattern, 'photos/*.png', a file, or a list of these
-  "out": "outputs",  # every call gets a numbered folder in it
-  "resize": False,  # take pictures of other sizes too
-  "background": pictures.BACKGROUND,  # behind transparent pictures
-  "num_iterations": None,  # the model's by default
-  "num_slots": None,
-  "noise_seed": 0,  # of the posterior samples
-  "batch_size": 16,
-  "num_overview": 16,  # pictures in the overview; 0 draws none
-}
+
+class InferSettings(Settings):
+  """Which pictures are decomposed, and how.
+
+  Attributes:
+    model: a SavedModel's folder, or one that holds it: exports/tetris, runs/3.
+    images: a pattern, 'photos/*.png', a file, or a list of these.
+    out: every call gets a numbered folder in it.
+    resize: take pictures of other sizes too.
+    background: the colour behind transparent pictures.
+    num_iterations: T, the model's by default.
+    num_slots: K, the model's by default.
+    noise_seed: of the posterior samples.
+    batch_size: pictures at a time.
+    num_overview: pictures in the overview; 0 draws none.
+  """
+
+  model: Name | None = None
+  images: Paths | None = None
+  out: Name = "outputs"
+  resize: bool = False
+  background: Name = pictures.BACKGROUND
+  num_iterations: Count | None = None
+  num_slots: Count | None = None
+  noise_seed: Seed = 0
+  batch_size: Count = 16
+  num_overview: Whole = 16
+
 
 DRAWN = ("reconstruction", "masks", "means")
 MOST_SLOTS = 64  # in the overview
 
-ex = make_experiment("infer", CONFIG)
+
+def storage(config):
+  """Where a call records: `out`, whose number may be a name."""
+  return paths.name(config["out"], "out")
 
 
-@main(ex)
+command = Command("infer", InferSettings, storage=storage)
+
+
+@command.main
 def infer(_run, _config):
   """Decomposes the pictures and says where the results lie."""
-  config = copy.deepcopy(dict(_config))
+  config = _config
   if config["model"] is None:
     raise Refusal("say which model: with model=exports/tetris")
   if config["images"] is None:
     raise Refusal("say which pictures: with images='photos/*.png'")
-  whole("batch_size", config["batch_size"], 1)
-  whole("num_overview", config["num_overview"], 0)
   files = paths.find(config["images"], "images", "picture")
   model = serving.load(paths.name(config["model"], "model"))
   files, images = read_all(files, model.metadata, config["resize"], config["background"])
@@ -89,7 +113,7 @@ def overview(out, images, found, labels):
   figure = plotting.decomposition(
     images, None, *(found[name] for name in DRAWN), row_labels=labels, width=width
   )
-  return f"figure: {paths.shown(evaluate.save(figure, out / 'overview'))}"
+  return f"figure: {paths.shown(save(figure, out / 'overview'))}"
 
 
 def read_all(files, metadata, resize=False, background=pictures.BACKGROUND):
@@ -254,11 +278,5 @@ def segmentation(masks):
   return picture
 
 
-def storage(updates):
-  """Where a call records: `out`, whose number may be a name."""
-  out = updates.get("out")
-  return paths.name(CONFIG["out"] if out is None else out, "out")
-
-
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage)
+  command.run_commandline()

@@ -153,7 +153,7 @@ class Schema:
     """All values, in the types that they should have."""
     fields = self.fields(kind)
     for key, value in values.items():
-      if isinstance(value, str) and _is(fields[key], tuple):
+      if isinstance(value, str) and value != fields[key].default and _is_list(fields[key]):
         values = {**values, key: names_in(value)}
     valid: dict[str, Any] = {"seed": values.get("seed")} if "seed" in values else {}
     for part in self._parts(kind):
@@ -225,12 +225,14 @@ def parse(words: Sequence[str], schema: Schema) -> Words:
 
 def literal(text: str, field: FieldInfo | None) -> Any:
   """The value of a text: a Python literal, or the text itself where names are wanted."""
+  if field is not None and text.strip() == field.default:
+    return text.strip()  # "run" of what is as in the run
   if field is not None and _is(field, str):
     value = _literal(text.strip())
     if value is None and text.strip() == "None":
       return None
     return value if isinstance(value, str) and value != text.strip() else text
-  if field is not None and _is(field, tuple, str):
+  if field is not None and _is_list(field):
     return None if text.strip() == "None" else names_in(text)
   return _literal(text.strip())
 
@@ -244,6 +246,11 @@ def _literal(text):
     return text
 
 
+def _is_list(field: FieldInfo) -> bool:
+  """Whether a field holds a list of texts, and nothing that is one text."""
+  return _is(field, tuple, str) and not _is(field, str)
+
+
 def _is(field: FieldInfo, kind: type, of: type | None = None) -> bool:
   """Whether a field, where it is not None, is of a type: str, or tuple of str."""
   return _matches(field.annotation, kind, of)
@@ -255,8 +262,6 @@ def _matches(annotation, kind, of):
     return _matches(arguments[0], kind, of)
   if origin in (typing.Union, types.UnionType):
     return any(_matches(a, kind, of) for a in arguments if a is not type(None))
-  if kind is tuple:
-    if of is None:
-      return origin is tuple and bool(arguments) and arguments[0] is str
-    return origin is tuple and bool(arguments) and arguments[0] is of
+  if of is not None:
+    return origin is kind and bool(arguments) and arguments[0] is of
   return annotation is kind

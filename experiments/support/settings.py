@@ -54,8 +54,16 @@ def _in_list(value: Any) -> Any:
   return [value] if isinstance(value, str) else value
 
 
+def _paths(value: Any, check: Any) -> Any:
+  """One text, of which `paths.find` makes a list where it is one, or a list of them."""
+  if not isinstance(value, str | int | float | list | tuple | os.PathLike):
+    raise ValueError(f"a path or a list of paths is wanted, got {value!r}")
+  return [_name(v) for v in value] if isinstance(value, list | tuple) else _name(value)
+
+
 Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_in_list)]
+Paths = Annotated[str | tuple[str, ...], WrapValidator(_paths)]  # see `paths.find`
 Counts = Annotated[tuple[Count, ...], BeforeValidator(_several), Field(min_length=1)]
 Places = Annotated[tuple[Whole, ...], BeforeValidator(_several), Field(min_length=1)]
 Size = tuple[Count, Count]
@@ -229,7 +237,7 @@ class StudySettings(EvaluateSettings):
     runs: [runs/3,runs/4]; sweeps/slots, all of a sweep; runs/*, all in a folder.
   """
 
-  runs: Names | None = None
+  runs: Paths | None = None
 
 
 class GridSettings(Settings):

@@ -14,7 +14,6 @@ A study is a Settings class, a Command, a main function that opens its runs, and
     return results.done()
 """
 
-import glob
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import datasets
-from experiments.support import grid, held_out, presets, runs
+from experiments.support import grid, held_out, paths, presets, runs
 from experiments.support.errors import Refusal
 from experiments.support.held_out import Learned
 from experiments.support.progress import Progress
@@ -136,31 +135,22 @@ def same_data(subjects: Sequence[Subject]) -> None:
 def find_runs(config: Config) -> list[pathlib.Path]:
   """The folders that `run` and `runs` name; Refusal where one names none.
 
-  What exists under exactly the name that is given is taken; else `*` and `?` make a pattern.
+  What exists under exactly the name that is given is taken; see `paths.find`.
   """
-  named = [config["run"]] if config.get("run") is not None else []
-  named += config.get("runs") or []
-  paths = []
-  for name in named:
-    literal = pathlib.Path(name).expanduser()
-    if literal.exists() or not set(name) & set("*?["):
-      found = [literal]
-    else:
-      found = sorted(glob.glob(str(literal)), key=_natural)
-      found = [pathlib.Path(p) for p in found]
-    if any((p / grid.INDEX).is_file() for p in found):  # a sweep stands for its runs
-      found = [run for p in found for run in (grid.done_runs(p) or [p])]
-    elif found != [literal]:  # of a pattern, the training runs only
-      found = [p for p in found if (p / runs.CHECKPOINTS).is_dir()]
-    if not found:
-      raise Refusal(f"there is no run in {name}")
-    paths += found
-  return list(dict.fromkeys(paths))
-
-
-def _natural(path):
-  return [(not part.isdigit(), int(part) if part.isdigit() else 0, part)
-          for part in pathlib.Path(path).parts]  # fmt: skip
+  found = []
+  if config.get("run") is not None:
+    found.append(pathlib.Path(paths.name(config["run"], "run")))
+  runs_ = config.get("runs")
+  if runs_ is not None:
+    named = paths.find(runs_, "runs", "run")
+    sweeps = [p for p in named if (p / grid.INDEX).is_file()]
+    named = [run for p in named for run in ((p in sweeps and grid.done_runs(p)) or [p])]
+    if set(str(runs_)) & set("*?"):  # of a pattern, the training runs only
+      named = [p for p in named if (p / runs.CHECKPOINTS).is_dir() or runs.is_bundle(p)]
+    if not named:
+      raise Refusal(f"there is no run in {runs_}")
+    found += named
+  return list(dict.fromkeys(found))
 
 
 def _open(path, which, changes, splits):

@@ -8,17 +8,17 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from sacred.observers import FileStorageObserver
 
 import datasets
 import iodine
 from experiments import infer, multistability
-from experiments.experiment import Refusal
+from experiments.support.errors import Refusal
 from iodine import serving
+from iodine.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZE = (8, 6)
-CONFIG = iodine.ModelConfig(
+CONFIG = iodine.IodineConfig(
   image_size=(*SIZE, 3),
   num_slots=3,
   num_iterations=2,
@@ -58,11 +58,7 @@ def picture(path, seed=0):
 
 def run(out, **updates):
   """Runs the experiment; returns its folder."""
-  infer.ex.observers[:] = [FileStorageObserver(str(out))]
-  try:
-    return pathlib.Path(infer.ex.run(config_updates=updates).result)
-  finally:
-    infer.ex.observers.clear()
+  return pathlib.Path(infer.command.run(updates=updates, folder=out).result)
 
 
 NAMES = [
@@ -164,9 +160,9 @@ def test_a_picture_has_the_same_slots_alone_as_in_a_batch(model):
 @pytest.mark.parametrize(
   ("updates", "sentence"),
   [
-    ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
-    ({"batch_size": "many"}, "batch_size must be a whole number of at least 1, got 'many'"),
-    ({"num_overview": -1}, "num_overview must be a whole number of at least 0, got -1"),
+    ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"batch_size": "many"}, "batch_size must be a whole number, got 'many'"),
+    ({"num_overview": -1}, "num_overview must be at least 0, got -1"),
     ({"num_slots": 1}, "num_slots must be a whole number of at least 2, got 1"),
     ({"images": None}, "say which pictures"),
     ({"images": []}, "images names no picture"),
@@ -184,7 +180,7 @@ def test_one_sentence(updates, sentence, folder, tmp_path):
   (tmp_path / "text.png").write_bytes(b"my thesis")
   Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / "big.png")
   updates = {k: v.format(folder=tmp_path) if isinstance(v, str) else v for k, v in updates.items()}
-  with pytest.raises(Refusal, match=sentence):
+  with pytest.raises((UserError, datasets.DataError), match=sentence):
     run(tmp_path / "out", **{"model": str(folder), "images": str(tmp_path / "a.png"), **updates})
 
 

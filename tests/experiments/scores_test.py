@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import decompositions, generalization, iterations, segmentation, slots
-from experiments.support import paper, results, shown, subjects
+from experiments.support import results, shown, subjects
 from experiments.support.errors import Refusal
+from experiments.support.paper import SCORES
 from iodine import evaluation, metrics
 from iodine.errors import UserError
 from tests.experiments.studies import (
@@ -29,7 +30,7 @@ def test_segmentation_writes_the_scores_of_the_evaluator(trained_run, tmp_path, 
   out = study(segmentation, tmp_path, runs=str(trained_run), batch_size=5)
   summary = evaluation.summarize(expected[0])
   [row] = rows(out / "scores.csv")
-  for key, column in paper.SCORES.items():
+  for key, column in SCORES.items():
     assert float(row[column]) == pytest.approx(summary[key], rel=2e-3, abs=1e-4), key
   paper, ours = rows(out / "table1.csv")
   name = "tetrominoes (14 x 14)"
@@ -42,7 +43,7 @@ def test_segmentation_writes_the_scores_of_the_evaluator(trained_run, tmp_path, 
 def test_segmentation_over_several_seeds(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   written = results.Results(unrecorded())
-  summary = dict.fromkeys(paper.SCORES, 0.5)
+  summary = dict.fromkeys(SCORES, 0.5)
   subject = subjects.Subject("runs/1", {}, None, 7, {})
   scored = [(subject._replace(folder=f"runs/{i}"), {**summary, "ari_fg": v})
             for i, v in enumerate((0.7, 0.8, 0.9))]  # fmt: skip
@@ -60,7 +61,7 @@ def test_a_scene_has_the_same_scores_wherever_it_is_picked(trained_run, tmp_path
   table = rows(out / "scores.csv")
   assert [row["image"] for row in table] == ["9", "2"]
   for row, n in zip(table, (9, 2), strict=True):
-    for key, column in paper.SCORES.items():
+    for key, column in SCORES.items():
       assert float(row[column]) == pytest.approx(expected[0][key][n, -1], rel=2e-3, abs=1e-4)
   assert {p.name for p in out.glob("*.p*")} == {
     f"{name}.{suffix}" for name in ("decompositions", "slots") for suffix in ("png", "pdf")
@@ -140,6 +141,4 @@ def test_combinations(trained_run, tmp_path, expected):
 )
 def test_combinations_that_are_not_there(trained_run, tmp_path, words, message):
   with pytest.raises(UserError, match=message):
-    config = settings(generalization, run=str(trained_run), combination=words)
-    subject = subjects.open_run(config)
-    generalization.combinations(None, subject, config)
+    study(generalization, tmp_path, run=trained_run, combination=words)

@@ -13,8 +13,9 @@ from PIL import Image
 
 import datasets
 from datasets import from_images
-from experiments.support import config_files, held_out, interrupts, runs, scoring
+from experiments.support import interrupts, runs, scoring
 from experiments.support.errors import Refusal
+from iodine.errors import UserError
 from tests.experiments.conftest import run_experiment
 
 
@@ -87,7 +88,9 @@ def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path):
-  with pytest.raises(Refusal, match=r"gs://multi-object-datasets.*python -m datasets\.generate"):
+  with pytest.raises(
+    datasets.DataError, match=r"gs://multi-object-datasets.*python -m datasets\.generate"
+  ):
     run_experiment(tmp_path, data={"dir": str(tmp_path), "name": "tetrominoes"})
 
 
@@ -104,12 +107,12 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
   ],
 )
 def test_bad_settings_are_refused(tiny_data, tmp_path, updates, message):
-  with pytest.raises(Refusal, match=message):
+  with pytest.raises((UserError, datasets.DataError), match=message):
     run_experiment(tmp_path, data={"dir": str(tiny_data)}, **updates)
 
 
 def test_another_configuration_is_not_resumed(trained_run, tiny_data, tmp_path):
-  with pytest.raises(Refusal, match="latent_size: 4 saved, 5 now"):
+  with pytest.raises(UserError, match="latent_size: 4 saved, 5 now"):
     run_experiment(
       tmp_path, resume_from=str(trained_run), latent_size=5, data={"dir": str(tiny_data)}
     )
@@ -119,13 +122,13 @@ BLOWN_UP = {"learning_rate": 1e30, "clip_norm": 1e30, "validate_every": 0, "log_
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_data, tmp_path):
-  with pytest.raises(Refusal, match=r"step \d.*not finite.*checkpoint is intact"):
+  with pytest.raises(UserError, match=r"step \d.*not finite.*checkpoint is intact"):
     run_experiment(tmp_path, num_steps=20, data={"dir": str(tiny_data)}, **BLOWN_UP)
 
 
 def test_rewinding_has_an_end(tiny_data, tmp_path):
   options = {"on_nan": "rewind", "max_rewinds": 2, "checkpoint_every": 0, **BLOWN_UP}
-  with pytest.raises(Refusal, match="not finite"):
+  with pytest.raises(UserError, match="not finite"):
     run_experiment(tmp_path, num_steps=20, data={"dir": str(tiny_data)}, **options)
   printed = (tmp_path / "1" / "cout.txt").read_text()
   assert printed.count("back to step 0") == 2
@@ -174,7 +177,7 @@ def test_images_of_ones_own_train(tmp_path):
     Image.fromarray(picture).save(tmp_path / "pictures" / f"{number}.png")
   data = {"name": "images", "dir": str(tmp_path), "num_train": None}
   data |= {"num_validation": 4, "num_test": 4}
-  with pytest.raises(Refusal, match=r"datasets\.from_images"):
+  with pytest.raises(datasets.DataError, match=r"datasets\.from_images"):
     run_experiment(tmp_path / "runs", data=data)
   from_images.pack(tmp_path / "pictures", tmp_path / "images.tfrecords", size=16)
   run = run_experiment(tmp_path / "runs", num_steps=2, validate_every=0, data=data)

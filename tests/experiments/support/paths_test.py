@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import pytest
 from hypothesis import strategies as st
 
-from experiments import paths
-from experiments.experiment import Refusal
+from experiments.support import paths
+from experiments.support.errors import Refusal
 
 ODD = [
   "a[1].png", "[a].png", "[a]", "{a,b}.png", "a b.png", " a.png", "~a.png", "~", "a,b.png", "a'b",

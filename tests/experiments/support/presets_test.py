@@ -2,16 +2,15 @@
 
 import pytest
 
-from experiments import configs
-from experiments.experiment import Refusal, check_keys, check_names, ex
-from iodine import ModelConfig
+from experiments.support import presets
+from experiments.support.training import command
+from iodine.build import make_config
 from iodine.training import TrainingConfig
 
 
 def resolved(*names, **updates):
-  """The configuration Sacred makes of named configs and updates."""
-  run = ex._create_run(named_configs=list(names), config_updates=updates)
-  return run.config
+  """The configuration of presets, modifiers and updates."""
+  return command.configure(names, updates)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_released_differs_by_data_set(name, coordinates, rate, mlp):
   assert config["likelihood"] == "logistic"
   assert config["final_decode"]
   assert config["encoder_stride"] == 2
-  assert config["data"]["name"] == configs.PRESETS[name]["data"]["name"]
+  assert config["data"]["name"] == presets.SCENES[name]["data.name"]
 
 
 def test_released_rate_follows_the_batch():
@@ -79,42 +78,35 @@ def test_modifiers_combine_and_updates_win():
   assert config["decoder_upsampling"] == 3
   assert config["num_slots"] == 5
   assert config["likelihood"] == "logistic"
-  assert config["latent_size"] == configs.QUICK["latent_size"]
+  assert config["latent_size"] == presets.QUICK["latent_size"]
   assert config["curriculum"] == []  # who asks for a number of slots gets it throughout
   assert resolved("tetrominoes", "quick")["num_slots"] == 3
   assert resolved("tetrominoes", "quick", num_steps=9)["curriculum"][0]["num_slots"] == 4
-  assert resolved("shapes", "quick")["num_slots"] == configs.PRESETS["shapes"]["num_slots"]
+  assert resolved("shapes", "quick")["num_slots"] == presets.SCENES["shapes"]["num_slots"]
+
+
+@pytest.mark.parametrize("asked", [{"num_slots": 4}, {"num_iterations": 5}])
+def test_who_writes_a_number_gets_it_though_it_is_the_paper_s(asked):
+  config = resolved("tetrominoes", "quick", **asked)
+  assert config["curriculum"] == []
+  assert {key: config[key] for key in asked} == asked
+
+
+def test_a_preset_is_the_default():
+  assert resolved() == resolved("tetrominoes")
+  assert resolved("quick") == resolved("quick", "tetrominoes")
 
 
 def test_every_configuration_makes_a_model_and_a_training():
-  for names in [(n, *m) for n in configs.PRESETS for m in ((), ("quick",), ("released",))]:
+  for names in [(n, *m) for n in presets.SCENES for m in ((), ("quick",), ("released",))]:
     config = resolved(*names)
-    ModelConfig.from_dict({**config, "image_size": (8, 8, 3)})
-    TrainingConfig.from_dict(config)
+    make_config({**config, "image_size": (8, 8, 3)})
+    TrainingConfig.from_flat(config)
 
 
-def test_every_key_of_a_preset_is_declared():
-  for preset in [*configs.PRESETS.values(), configs.QUICK, configs.RELEASED]:
-    assert set(preset) - {"data"} <= set(configs.BASE)
-    assert set(preset.get("data", {})) <= set(configs.DATA)
-
-
-@pytest.mark.parametrize(
-  ("updates", "hint"),
-  [
-    ({"batchsize": 4}, "did you mean 'batch_size'"),
-    ({"data": {"max_object": 4}}, "did you mean 'data.max_objects'"),
-    ({"zzz": 1}, "no config key 'zzz'"),
-  ],
-)
-def test_a_misspelt_key_is_refused(updates, hint):
-  with pytest.raises(Refusal, match=hint):
-    check_keys(ex, updates)
-
-
-def test_known_keys_pass():
-  check_keys(ex, {"seed": 1, "num_slots": 4, "data": {"dir": "x", "seed": 2}})
-  check_keys(ex, {"decoder_channels": {"0": 3}})
-  check_names(ex, ["tetrominoes", "released"])
-  with pytest.raises(Refusal, match="did you mean 'tetrominoes'"):
-    check_names(ex, ["tetrominos"])
+def test_every_key_of_a_preset_is_one_of_the_command_s():
+  known = set(command.schema.fields())
+  for name in presets.SCENES:
+    assert set(presets.preset(name)) <= known
+  for preset in [presets.QUICK, presets.RELEASED, *presets.QUICK_OF_PRESET.values()]:
+    assert set(preset) <= known

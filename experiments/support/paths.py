@@ -10,7 +10,7 @@ import os
 import pathlib
 
 from datasets import pictures
-from experiments.experiment import Refusal
+from experiments.support.errors import Refusal
 
 shown = pictures.shown
 _LABEL = 24  # characters of a name in a figure
