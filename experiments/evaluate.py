@@ -5,7 +5,7 @@ runs/3/evaluate/N/test/. num_iterations, num_slots and the object-count filter m
 training; data.path=... data.max_objects=10 and so on change what it is scored on.
 """
 
-from experiments.support import runs, scoring
+from experiments.support import scoring
 from experiments.support.cli import Command, Refusal, run_folder
 from experiments.support.recording import run_directory
 from experiments.support.settings import ChangedData, EvaluateSettings
@@ -18,7 +18,6 @@ def evaluate(_run, _config):
   """Scores the checkpoint and writes the report."""
   if _config["run"] is None:
     raise Refusal("say which run: with run=runs/3")
-  runs.training_config(_config["run"])  # before a folder for results is made
   report = scoring.evaluate_run(
     _config["run"],
     run_directory(_run),

@@ -61,7 +61,15 @@ MOST_SLOTS = 64  # in the overview
 
 def storage(config):
   """Where a call records: `out`, whose number may be a name."""
+  _check(config)
   return paths.name(config["out"], "out")
+
+
+def _check(config):
+  if config["model"] is None:
+    raise Refusal("say which model: with model=exports/tetris")
+  if config["images"] is None:
+    raise Refusal("say which pictures: with images='photos/*.png'")
 
 
 command = Command("infer", InferSettings, storage=storage)
@@ -71,10 +79,7 @@ command = Command("infer", InferSettings, storage=storage)
 def infer(_run, _config):
   """Decomposes the pictures and says where the results lie."""
   config = _config
-  if config["model"] is None:
-    raise Refusal("say which model: with model=exports/tetris")
-  if config["images"] is None:
-    raise Refusal("say which pictures: with images='photos/*.png'")
+  _check(config)
   files = paths.find(config["images"], "images", "picture")
   model = serving.load(paths.name(config["model"], "model"))
   files, images = read_all(files, model.metadata, config["resize"], config["background"])

@@ -20,7 +20,7 @@ from experiments.support import config_files, recording, resolve
 from experiments.support.errors import Refusal, sentence
 from experiments.support.interrupts import Stopped
 from experiments.support.resolve import Schema
-from experiments.support.runs import load_config
+from experiments.support.runs import load_config, training_config
 from iodine.errors import UserError
 from iodine.settings import Settings
 
@@ -252,8 +252,15 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def run_folder(name: str) -> Callable[[Mapping[str, Any]], str]:
-  """A storage under the run that a command is about."""
-  return lambda config: f"{config.get('run') or 'runs'}/{name}"
+  """A storage under the run that a command is about; it refuses what is none."""
+
+  def folder(config):
+    if config["run"] is None:
+      raise Refusal("say which run: with run=runs/3")
+    training_config(config["run"])
+    return f"{config['run']}/{name}"
+
+  return folder
 
 
 __all__ = ["Command", "Refusal", "UserError", "check_options", "run_folder"]

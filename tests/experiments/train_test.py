@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -13,8 +14,9 @@ from PIL import Image
 
 import datasets
 from datasets import from_images
-from experiments.support import interrupts, runs, scoring
+from experiments.support import interrupts, resume, runs, scoring
 from experiments.support.errors import Refusal
+from iodine import evaluation
 from iodine.errors import UserError
 from tests.experiments.conftest import run_experiment
 
@@ -183,3 +185,54 @@ def test_images_of_ones_own_train(tmp_path):
   run = run_experiment(tmp_path / "runs", num_steps=2, validate_every=0, data=data)
   assert run.info["test"]["num_images"] == 4
   assert run.info["test"]["num_foreground"] == 0  # there are no true masks
+
+
+def test_a_failing_validation_loses_nothing(tiny_data, tmp_path, monkeypatch):
+  def broken(self, batches, first_index=0):
+    raise datasets.DataError("records 40 to 47 are gone")
+
+  monkeypatch.setattr(evaluation.Evaluator, "__call__", broken)
+  with pytest.raises(Refusal, match=r"40 to 47 are gone; what was saved is intact: resume_from="):
+    run_experiment(tmp_path, data={"dir": str(tiny_data)})
+  assert (tmp_path / "1/checkpoints/ckpt-3.index").is_file()
+
+
+def test_a_validation_that_was_lost_is_made_up_for(trained_run, tiny_data, tmp_path):
+  """A run that is killed between its checkpoint and its scores."""
+  shutil.copytree(trained_run, tmp_path / "0")
+  resume.write_history(tmp_path / "0", {3: -1.0})  # that of step 6 is not there
+  shutil.rmtree(tmp_path / "0" / "checkpoints" / "best")
+  run_experiment(tmp_path, resume_from=str(tmp_path / "0"), data={"dir": str(tiny_data)})
+  history = resume.read_history(tmp_path / "1")
+  assert history == pytest.approx({3: -1.0, 6: resume.read_history(trained_run)[6]})
+  assert (tmp_path / "1/checkpoints/best/best-6.index").is_file()
+
+
+def test_best_by_the_likelihood(tiny_data, tmp_path):
+  run_experiment(tmp_path, best_by="nll", data={"dir": str(tiny_data)})
+  scores = json.loads((tmp_path / "1/metrics.json").read_text())["validation.nll"]
+  kept = resume.read_history(tmp_path / "1")
+  assert [-kept[step] for step in scores["steps"]] == pytest.approx(scores["values"])
+  best = scores["steps"][int(np.argmin(scores["values"]))]
+  assert [p.stem for p in (tmp_path / "1/checkpoints/best").glob("*.index")] == [f"best-{best}"]
+
+
+@pytest.mark.parametrize(
+  ("origin", "options", "message"),
+  [
+    ("", {"num_steps": 5}, "has done 6 steps already: num_steps=5 is less"),
+    ("/checkpoints", {}, "holds a run's checkpoints; the run is"),
+    ("", {"best_by": "luck"}, "best_by must be one of"),
+  ],
+)
+def test_what_cannot_be_resumed(trained_run, tiny_data, tmp_path, origin, options, message):
+  data = {"dir": str(tiny_data)}
+  with pytest.raises(UserError, match=message):
+    run_experiment(tmp_path, resume_from=f"{trained_run}{origin}", data=data, **options)
+
+
+def test_a_cluster_s_garbage_is_no_affair_of_one_machine(monkeypatch):
+  monkeypatch.setenv("TF_CONFIG", "{garbage")
+  config = {"strategy": "cpu", "num_devices": None, "cpu_devices": 1, "batch_size": 4, "jit": False}
+  assert runs.strategy(config).num_replicas_in_sync == 1
+  assert "TF_CONFIG" not in os.environ
