@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read with their checksums, refused if of another model."""
+"""Checkpoints: written whole or not at all, read with their checksums, or refused."""
 
 import contextlib
 import glob
