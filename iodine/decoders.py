@@ -52,7 +52,11 @@ class SpatialBroadcastDecoder(snt.Module):
       for i, c in enumerate(channels[1:])
     ]
     outputs = (image_channels + 1) * upsampling**2
-    self.convs.append(snt.Conv2D(outputs, kernel_size, name=f"conv_{len(channels)}"))
+    self.convs.append(
+      snt.Conv2D(
+        outputs, kernel_size, w_init=SubPixelInitializer(upsampling), name=f"conv_{len(channels)}"
+      )
+    )
 
   def __call__(self, z):
     """z [B, K, Z] -> Decoded. Each slot is decoded by itself: slots meet in the softmax only."""
@@ -69,6 +73,27 @@ class SpatialBroadcastDecoder(snt.Module):
       net = tf.nn.depth_to_space(net, self._upsampling)
       net = _crop(net, self._image_size)  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
+
+
+class SubPixelInitializer(snt.initializers.Initializer):
+  """The same filter for all s x s positions of a sub-pixel convolution (Aitken et al. 2017).
+
+  Filters of their own would draw a pattern of s x s dots over the image from the first step on. The
+  filters are Sonnet's default ones; for s = 1 there is no difference.
+
+  Args:
+    upsampling: s.
+  """
+
+  def __init__(self, upsampling):
+    self._copies = upsampling**2
+
+  def __call__(self, shape, dtype):
+    """shape [k, k, c, s^2 d] -> filters; `tf.nn.depth_to_space` keeps the d channels together."""
+    *fan_in, outputs = shape
+    stddev = 1 / np.sqrt(np.prod(fan_in))
+    filters = snt.initializers.TruncatedNormal(stddev=stddev)
+    return tf.tile(filters([*fan_in, outputs // self._copies], dtype), [1, 1, 1, self._copies])
 
 
 class BroadcastConv2D(snt.Module):
@@ -166,7 +191,8 @@ class DeconvDecoder(snt.Module):
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
 
 
-# tf.slice and tf.split instead of indexing, whose gradient, StridedSliceGrad, is several times slower.
+# tf.slice and tf.split instead of indexing, whose gradient, StridedSliceGrad, is several times
+# slower.
 
 
 def _crop(net, image_size):

@@ -95,3 +95,17 @@ def test_coordinates():
   assert cosine.shape == (3, 5, 8)
   x = np.linspace(0, 1, 5)
   np.testing.assert_allclose(cosine[0, :, 2], np.cos(np.pi * x), atol=1e-12)  # i = 1, j = 0
+
+
+def test_sub_pixel_filters_begin_the_same_for_all_positions():
+  """Each filter writes s x s pixels, alike until training tells them apart: no dots (ICNR)."""
+  decoder = SpatialBroadcastDecoder((9, 12, 3), [8, 8], 3, upsampling=3)
+  z = tf.random.stateless_normal([2, 2, 4], seed=[0, 1])
+  means, logits = decoder(z)
+  for image in (means, logits):
+    blocks = image.numpy().reshape([4, 3, 3, 4, 3, -1])  # [N, H/s, s, W/s, s, c]
+    assert np.ptp(blocks, axis=(2, 4)).max() < 1e-6
+    assert np.ptp(blocks, axis=(1, 3)).max() > 1e-3
+  by_position = decoder.convs[-1].w.numpy().reshape([3, 3, 8, 9, 4])
+  for channel in range(4):  # channels do differ
+    assert np.ptp(by_position[..., 0, :], axis=-1).max() > 0.01, channel
