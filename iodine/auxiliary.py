@@ -45,7 +45,7 @@ class Gradients(NamedTuple):
 
   params: tf.Tensor  # [B, K, 2 Z]
   means: tf.Tensor  # [B, K, H, W, C]
-  mask_logits: tf.Tensor  # [B, K, H, W, 1]
+  mask_logits: tf.Tensor  # [B, K, H, W, 1]; of the masks with `mask_gradient`="mask"
 
 
 def check_inputs(names):
@@ -77,7 +77,7 @@ class Norm(snt.LayerNorm):
 class AuxiliaryInputs(snt.Module):
   """Computes, normalises and concatenates the inputs that are switched on.
 
-  grad_means, grad_mask (taken at the mask logits), likelihood, leave_one_out and grad_posterior
+  grad_means, grad_mask, likelihood, leave_one_out and grad_posterior
   are layer-normed over all but their first axis, and no gradient flows back through them.
 
   Args:

@@ -29,6 +29,8 @@ class ModelConfig:
     mlp_sizes: layers after the mean over pixels.
     lstm_size: units, 0 for none.
     inputs: auxiliary inputs by name (`iodine.auxiliary.ALL_INPUTS`); leave out to ablate.
+    mask_gradient: the auxiliary input grad_mask: at the "logits" of the masks (released code), or
+      at the "mask" itself (as the paper writes it).
     coordinate_type: of the refinement network, "linear" or "cosine".
     latent_scale: "stddev" (paper) or "variance" (released code), what softplus stands for.
     final_decode: apply the T-th update and decode once more, so T + 1 decodes with weights
@@ -62,6 +64,7 @@ class ModelConfig:
   mlp_sizes: Sequence[int] = (256,)
   lstm_size: int = 256
   inputs: Sequence[str] = auxiliary.ALL_INPUTS
+  mask_gradient: str = "logits"
   coordinate_type: str = "linear"
   latent_scale: str = "stddev"
   final_decode: bool = False
@@ -97,6 +100,8 @@ class ModelConfig:
         raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
     if self.decoder not in ("broadcast", "deconv"):
       raise ValueError(f'decoder must be "broadcast" or "deconv", got {self.decoder!r}')
+    if self.mask_gradient not in ("logits", "mask"):
+      raise ValueError(f'mask_gradient must be "logits" or "mask", got {self.mask_gradient!r}')
     if self.decoder == "deconv" and self.decoder_upsampling > 1:
       raise ValueError(
         f"decoder_upsampling={self.decoder_upsampling} is for decoder=broadcast: the "

@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 tfd = tfp.distributions
 
 MIN_STDDEV = 1e-5
+_MAX_LOG_GRADIENT = 40.0
 
 
 class LatentGaussian:
@@ -88,6 +89,15 @@ class SpatialMixture:
   def mask_posterior(self):
     """p(m_k | x, mu) under equal masks, [B, K, H, W, 1] (paper, Appendix C)."""
     return tf.exp(_log_softmax(self.log_components))
+
+  @functools.cached_property
+  def mask_gradient(self):
+    """Gradient of -log p(x|z) at the masks, each for itself: -N_k / sum_j m_j N_j, [B, K, H, W, 1].
+
+    It goes down to -1 / m_k, where that at the mask logits is between -1 and 1; beyond -e^40, of
+    which a layer norm could not take the square, it is cut.
+    """
+    return -tf.exp(tf.minimum(self.log_components - self.log_prob, _MAX_LOG_GRADIENT))
 
   @functools.cached_property
   def leave_one_out_log_prob(self):

@@ -198,6 +198,8 @@ class Iodine(snt.Module):
       loss = tf.reduce_sum(nll) + self.kl_weight * tf.reduce_sum(kl)
     if grads is None:
       grads = auxiliary.Gradients(*tape.gradient(loss, [params, means, mask_logits]))
+      if self.config.mask_gradient == "mask":
+        grads = grads._replace(mask_logits=mixture.mask_gradient)
     return Decode(
       posterior, z, mixture, nll, kl, auxiliary.Gradients(*map(tf.stop_gradient, grads))
     )

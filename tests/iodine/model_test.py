@@ -194,6 +194,20 @@ def test_gradients_stop_at_the_normalised_inputs(images):
     assert reaches == (name not in stopped | {"image", "coordinates"}), name
 
 
+def test_mask_gradient_at_the_mask_itself(images):
+  """Through the softmax it becomes the other: m_k (g_k - sum_j m_j g_j)."""
+  grads = {}
+  for where in ("mask", "logits"):
+    model = make(mask_gradient=where)
+    params, _ = model.initial(4, 3)
+    decode = model.decode(images, params, model.noise(SEED, 0, 4, 3))
+    grads[where] = decode.grads.mask_logits.numpy()
+    masks = decode.mixture.masks.numpy()
+  at_mask = grads["mask"]
+  through = masks * (at_mask - np.sum(masks * at_mask, axis=1, keepdims=True))
+  np.testing.assert_allclose(through, grads["logits"], rtol=1e-8, atol=1e-12)
+
+
 def test_a_sequence_of_equal_frames_is_the_image(images):
   model = make()
   frames = tf.tile(images[:, None], [1, 3, 1, 1, 1])
@@ -215,6 +229,7 @@ def test_in_a_graph_it_is_the_same(images):
     ({"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
     ({"inputs": ("image", "grad_mean")}, "did you mean 'grad_means'"),
     ({"inputs": ("posterior",)}, "at least one spatial"),
+    ({"mask_gradient": "masks"}, 'mask_gradient must be "logits" or "mask", got \'masks\''),
     ({"decoder": "deconvolution"}, "'deconvolution'"),
     ({"decoder_upsampling": 0}, "decoder_upsampling must be at least 1, got 0"),
     ({"decoder_upsampling": 2, "decoder": "deconv"}, "is for decoder=broadcast"),
