@@ -23,6 +23,8 @@ class ModelConfig:
     decoder_kernel: their size.
     decoder_upsampling: s: the broadcast decoder works at 1/s of the image's height and width, and
       its last convolution writes s x s pixels at once; 1 is the paper's.
+    decoder_full_channels: c > 0: that convolution writes c channels a pixel, and one more at the
+      image's own size makes the C + 1 of them; 0 is the paper's.
     encoder_channels: convolutions of the refinement network.
     encoder_kernel: their size.
     encoder_stride: their stride.
@@ -58,6 +60,7 @@ class ModelConfig:
   decoder_channels: Sequence[int] = (64, 64, 64, 64)
   decoder_kernel: int = 3
   decoder_upsampling: int = 1
+  decoder_full_channels: int = 0
   encoder_channels: Sequence[int] = (64, 64, 64, 64)
   encoder_kernel: int = 3
   encoder_stride: int = 2

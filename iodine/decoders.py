@@ -27,6 +27,8 @@ class SpatialBroadcastDecoder(snt.Module):
     upsampling: s > 1 broadcasts over ceil(H / s) x ceil(W / s) instead, and the linear convolution
       writes s x s pixels for each of its own (sub-pixel convolution, Shi et al. 2016; not in the
       paper), cropped to H x W: about s^2 times fewer operations.
+    full_channels: c > 0: that convolution writes c channels for each pixel instead, and a last one,
+      behind an ELU, makes the C + 1 of them at H x W, where neighbours from different blocks meet.
   """
 
   def __init__(
@@ -37,6 +39,7 @@ class SpatialBroadcastDecoder(snt.Module):
     constant=None,
     compute_dtype=None,
     upsampling=1,
+    full_channels=0,
     name=None,
   ):
     super().__init__(name=name)
@@ -51,12 +54,18 @@ class SpatialBroadcastDecoder(snt.Module):
       precision.Conv2D(c, kernel_size, compute_dtype=compute_dtype, name=f"conv_{i + 1}")
       for i, c in enumerate(channels[1:])
     ]
-    outputs = (image_channels + 1) * upsampling**2
+    outputs = full_channels or image_channels + 1
     self.convs.append(
       snt.Conv2D(
-        outputs, kernel_size, w_init=SubPixelInitializer(upsampling), name=f"conv_{len(channels)}"
+        outputs * upsampling**2,
+        kernel_size,
+        w_init=SubPixelInitializer(upsampling),
+        name=f"conv_{len(channels)}",
       )
     )
+    self._last = None
+    if full_channels:
+      self._last = snt.Conv2D(image_channels + 1, kernel_size, name=f"conv_{len(channels) + 1}")
 
   def __call__(self, z):
     """z [B, K, Z] -> Decoded. Each slot is decoded by itself: slots meet in the softmax only."""
@@ -72,6 +81,8 @@ class SpatialBroadcastDecoder(snt.Module):
     if self._upsampling > 1:
       net = tf.nn.depth_to_space(net, self._upsampling)
       net = _crop(net, self._image_size)  # [B*K, H, W, C+1]
+    if self._last:
+      net = self._last(tf.nn.elu(net))  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
 
 

@@ -76,6 +76,7 @@ class Iodine(snt.Module):
         constant=5.0 if cfg.capacity_channels else None,
         compute_dtype=compute_dtype,
         upsampling=cfg.decoder_upsampling,
+        full_channels=cfg.decoder_full_channels,
         name="decoder",
       )
     self.auxiliary = auxiliary.AuxiliaryInputs(

@@ -109,3 +109,22 @@ def test_sub_pixel_filters_begin_the_same_for_all_positions():
   by_position = decoder.convs[-1].w.numpy().reshape([3, 3, 8, 9, 4])
   for channel in range(4):  # channels do differ
     assert np.ptp(by_position[..., 0, :], axis=-1).max() > 0.01, channel
+
+
+def test_full_channels_put_a_convolution_behind_the_sub_pixel_one():
+  """ELU and a plain convolution of what `upsampling` writes, at the image's own size."""
+  decoder = SpatialBroadcastDecoder((7, 8, 3), [8, 8], 3, upsampling=3, full_channels=5)
+  z = tf.random.stateless_normal([2, 2, 4], seed=[0, 1])
+  means, logits = decoder(z)
+  assert means.shape == (2, 2, 7, 8, 3) and logits.shape == (2, 2, 7, 8, 1)
+  last = next(v for v in decoder.variables if v.shape == (3, 3, 5, 4))
+  bias = next(v for v in decoder.variables if v.shape == (4,))
+  bias.assign([0.1, 0.2, 0.3, 0.4])
+  low = decoder.broadcast_conv(tf.reshape(z, [4, 4]))
+  for conv in decoder.convs:
+    low = conv(tf.nn.elu(low))  # [4, 3, 3, 5 * 9]
+  full = low.numpy().reshape([4, 3, 3, 3, 3, 5]).swapaxes(2, 3).reshape([4, 9, 9, 5])[:, :7, :8]
+  expected = (tf.nn.conv2d(tf.nn.elu(full), last, 1, "SAME") + bias).numpy()
+  means, logits = decoder(z)
+  np.testing.assert_allclose(logits.numpy().reshape([4, 7, 8, 1]), expected[..., :1], atol=1e-5)
+  np.testing.assert_allclose(means.numpy().reshape([4, 7, 8, 3]), expected[..., 1:], atol=1e-5)
