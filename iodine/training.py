@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import glob
 import json
+import math
 import os
 import pathlib
 import re
@@ -15,6 +16,7 @@ import tf_keras
 
 from iodine import metrics
 from iodine.config import check_iterations, check_slots
+from iodine.geco import Geco
 from iodine.model import Iodine
 
 
@@ -50,6 +52,9 @@ class TrainingConfig:
       colours costly, so that the masks have to part the image early.
     kl_weight_start: the KL's weight at the first step; None: the model's. A small one lets the
       slots say what they hold before they have to be brief.
+    geco_target: what the last decode's negative log-likelihood shall come to, in nats per pixel and
+      channel: the KL's weight follows it from `kl_weight` on (`iodine.geco`); None: it does not.
+    geco_rate: how fast.
     clip_norm: bound on the global gradient norm, after the averaging over replicas.
     seed: of variables and noise.
     jit: compile the step with XLA.
@@ -69,6 +74,8 @@ class TrainingConfig:
   anneal_steps: int = 0
   sigma_start: float | None = None
   kl_weight_start: float | None = None
+  geco_target: float | None = None
+  geco_rate: float = 0.01
   clip_norm: float = 5.0
   seed: int = 0
   jit: bool = False
@@ -86,6 +93,10 @@ class TrainingConfig:
       raise ValueError(
         "sigma_start and kl_weight_start need anneal_steps, and the other way round: got "
         f"{self.sigma_start}, {self.kl_weight_start}, {self.anneal_steps}"
+      )
+    if self.geco_target is not None and self.kl_weight_start is not None:
+      raise ValueError(
+        "geco_target and kl_weight_start both move the KL's weight: take one of them"
       )
     if self.learning_rate <= 0 or self.clip_norm <= 0:
       raise ValueError("learning_rate and clip_norm must be positive")
@@ -310,6 +321,9 @@ class Trainer:
       self.num_nonfinite = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_nonfinite")
       self.num_rewinds = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_rewinds")
       self.best_score = tf.Variable(float("-inf"), trainable=False, name="best_score")
+      self._geco = None
+      if training_config.geco_target is not None:
+        self._geco = Geco(training_config.geco_target, training_config.geco_rate)
       self._loss_scale = None
       if model_config.precision == "mixed_float16":
         self._loss_scale = LossScale()
@@ -336,17 +350,22 @@ class Trainer:
     Raises:
       CheckpointError: none there, none readable, or another configuration.
     """
-    checkpoint = tf.train.Checkpoint(**self._state())
-    _, damaged = restore(checkpoint, self.model, directory, "last")
+    state = self._state()
+    geco = state.pop("geco", None)
+    path, damaged = restore(tf.train.Checkpoint(**state), self.model, directory, "last")
     for variable, start, end in self._weights():
-      if start is None:
+      moved = geco and variable is self.model.kl_weight
+      if start is None and not moved:
         variable.assign(end)  # may be another now
+    if geco:  # from a run without a target it begins here
+      tf.train.Checkpoint(geco=geco).restore(path).expect_partial()
     self._next_step = None
     return damaged
 
   def _state(self):
     return {
       **({"loss_scale": self._loss_scale} if self._loss_scale else {}),
+      **({"geco": self._geco} if self._geco else {}),
       "model": self.model,
       "optimizer": self.optimizer,
       "step": self.step,
@@ -446,6 +465,7 @@ class Trainer:
 
     def update():
       self.strategy.run(self._apply, args=(gradients,))
+      self._follow_target(values["nll"])
       return True
 
     tf.cond(values["finite"], update, lambda: False)
@@ -472,6 +492,13 @@ class Trainer:
       if start is not None:
         value = annealed(start, end, self.step, self.config.anneal_steps)
         variable.assign(tf.cast(value, variable.dtype))
+
+  def _follow_target(self, nll):
+    """Sets the KL's weight by GECO, from the last decode's nats an image."""
+    if self._geco:
+      model = self.model
+      weight = self._geco.update(nll / math.prod(model.config.image_size), model.kl_weight)
+      model.kl_weight.assign(tf.cast(weight, model.kl_weight.dtype))
 
   def _gradients(self, batch, seed, num_slots, num_iterations):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""

@@ -125,6 +125,39 @@ def test_resuming_is_bit_identical(tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_geco_moves_the_kl_weight_towards_its_target(tmp_path):
+  """By the formula, from the logged errors of 8 x 8 x 3 values; a resume goes on with it."""
+  training = dataclasses.replace(TRAINING, geco_target=-1.0, geco_rate=0.1)
+  trainer = Trainer(MODEL, training, tmp_path)
+  average, weight = None, MODEL.kl_weight
+  for metrics in run(trainer, 4):
+    violation = float(metrics["nll"]) / (8 * 8 * 3) + 1.0
+    average = violation if average is None else 0.99 * average + 0.01 * violation
+    weight = np.clip(weight * np.exp(-0.1 * average), 1e-3, 1.0)
+  assert weight != MODEL.kl_weight
+  np.testing.assert_allclose(trainer.model.kl_weight, weight, rtol=1e-4)
+  trainer.checkpoints.save()
+  second = Trainer(MODEL, training)
+  second.restore(tmp_path)
+  np.testing.assert_array_equal(second.model.kl_weight, trainer.model.kl_weight)
+  for ours, theirs in zip(
+    run(second, 2, lambda *args: scenes(*args, start=4)),
+    run(trainer, 2, lambda *args: scenes(*args, start=4)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(ours["loss"], theirs["loss"])
+
+
+def test_geco_may_begin_with_a_resume(tmp_path):
+  first = Trainer(MODEL, TRAINING, tmp_path)
+  run(first, 1)
+  first.checkpoints.save()
+  second = Trainer(MODEL, dataclasses.replace(TRAINING, geco_target=-50.0))
+  second.restore(tmp_path)
+  run(second, 1, lambda *args: scenes(*args, start=1))
+  assert 0.001 <= second.model.kl_weight.numpy() < MODEL.kl_weight
+
+
 def test_a_curriculum_is_one_training_after_the_other(tmp_path):
   stage = {"num_slots": 4, "num_iterations": 1}
   training = dataclasses.replace(TRAINING, curriculum=[{"until": 2, **stage}])
