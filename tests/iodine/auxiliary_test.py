@@ -36,8 +36,8 @@ def decoded(images, **changes):
   for norm in model.auxiliary.norms.values():
     norm.scale.assign(rng.normal(size=norm.scale.shape))
     norm.offset.assign(rng.normal(size=norm.offset.shape))
-  params, state = model.initial(2, 3)
-  return model, params, state, model.decode(images, params, model.noise(SEED, 0, 2, 3))
+  params, _ = model.initial(2, 3)
+  return model, params, model.decode(images, params, model.noise(SEED, 0, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def decoded(images, **changes):
 )
 def test_grouped_channels_stand_for_the_concatenation(images, changes):
   """The network reads the same from `Channels` as from the concatenation of `normalised`."""
-  model, params, _, decode = decoded(images, **changes)
+  model, params, decode = decoded(images, **changes)
   names = [name for name in model.auxiliary.names if name in SPATIAL_INPUTS]
   inputs = model.auxiliary.normalised(images, params, decode.mixture, decode.grads)
   parts = [tf.broadcast_to(inputs[name], [2, 3, 8, 9, inputs[name].shape[-1]]) for name in names]
@@ -67,7 +67,7 @@ def test_grouped_channels_stand_for_the_concatenation(images, changes):
 
 
 def test_the_slots_share_six_channels_and_six_of_the_others_have_a_gradient(images):
-  model, params, _, decode = decoded(images)
+  model, params, decode = decoded(images)
   grouped = model.auxiliary(images, params, decode.mixture, decode.grads).spatial
   assert grouped.shared.shape == (2, 8, 9, 6)  # image, likelihood, coordinates
   assert grouped.free.shape == (6, 8, 9, 6)  # means, mask, mask logits, mask posterior
@@ -77,7 +77,7 @@ def test_the_slots_share_six_channels_and_six_of_the_others_have_a_gradient(imag
 
 def test_gradients_reach_the_norms_through_the_filters(images):
   """Their scale and offset go into the filters: central differences of the network's output."""
-  model, params, state, decode = decoded(images)
+  model, params, decode = decoded(images)
   norm = model.auxiliary.norms["grad_means"]
 
   def loss():

@@ -56,7 +56,8 @@ def test_mask_gradient_stays_finite_where_a_slot_without_mask_is_right():
   means = tf.stack([images, images + 9])[:, 0][None]  # [1, 2, 1, 1, 3]
   mixture = SpatialMixture(images, means, tf.constant([-300.0, 300])[None, :, None, None, None])
   gradient = mixture.mask_gradient[:, 0]
-  assert np.isfinite(tf.square(gradient)).all() and float(tf.squeeze(gradient)) < -1e17
+  assert np.isfinite(tf.square(gradient)).all()
+  assert float(tf.squeeze(gradient)) < -1e17
 
 
 def test_the_tfp_distribution_is_the_same_mixture(scene):

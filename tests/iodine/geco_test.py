@@ -55,7 +55,7 @@ def test_target_is_the_gaussian_nll_at_that_error():
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
-    ({"rate": 0.0}, "rate must be positive, got 0.0"),
+    ({"rate": 0.0}, r"rate must be positive, got 0\.0"),
     ({"bounds": (0.0, 1.0)}, "0 < lowest <= highest, got 0.0, 1.0"),
     ({"bounds": (2.0, 1.0)}, "0 < lowest <= highest, got 2.0, 1.0"),
   ],
@@ -66,5 +66,5 @@ def test_refuses_what_makes_no_sense(arguments, message):
 
 
 def test_refuses_an_impossible_error():
-  with pytest.raises(ValueError, match="got -1 and 0.3"):
+  with pytest.raises(ValueError, match=r"got -1 and 0\.3"):
     target_for_mse(-1, 0.3)
