@@ -1,5 +1,6 @@
 """IODINE: iterative amortised inference of slots (Greff et al. 2019)."""
 
+import functools
 from typing import NamedTuple
 
 import sonnet as snt
@@ -109,7 +110,9 @@ class Iodine(snt.Module):
     prior_params = self._latent.prior_params(self.config.latent_size, self.dtype)
     self.initial_params = tf.Variable(prior_params, name="initial_params")  # [2 Z]
 
-  def __call__(self, images, *, num_iterations=None, num_slots=None, seed=None, first_index=0):
+  def __call__(
+    self, images, *, num_iterations=None, num_slots=None, seed=None, first_index=0, mixed=False
+  ):
     """Unrolled inference.
 
     Args:
@@ -118,6 +121,8 @@ class Iodine(snt.Module):
       num_slots: K, the configuration's by default.
       seed: int32 [2]; None draws one. The noise of an image at an iteration is a function of
         (seed, iteration, first_index + its row), of nothing else: not of the batch size.
+      mixed: one component on the mixed image in place of Eq. 1
+        (`distributions.SpatialMixture.mixed_log_prob`), for the first steps of a training.
       first_index: index of the batch's first image in whatever the images are counted in.
 
     Returns:
@@ -139,7 +144,8 @@ class Iodine(snt.Module):
     seed = new_seed() if seed is None else seed
     first_weight = 0 if self.config.final_decode else 1
     params, state = self.initial(tf.shape(images)[0], num_slots)
-    iterate = rematerialised(self._iterate) if self.config.recompute else self._iterate
+    iterate = functools.partial(self._iterate, mixed=mixed)
+    iterate = rematerialised(iterate) if self.config.recompute else iterate
     all_params, records = [], []
     for t in range(first_weight, num_iterations + 1):
       frame = images if images.shape.rank == 4 else images[:, max(t - 1, 0)]
@@ -148,7 +154,7 @@ class Iodine(snt.Module):
       if t < num_iterations:
         (record, params, state), _ = iterate(frame, params, noise, state)
       else:
-        record = _record(self.decode(frame, params, noise))
+        record = _record(self.decode(frame, params, noise, mixed=mixed))
       records.append(record)
     weights = [t / num_iterations for t in range(first_weight, num_iterations + 1)]
     return IodineOutput(
@@ -158,12 +164,12 @@ class Iodine(snt.Module):
       **{name: tf.stack([record[name] for record in records]) for name in records[0]},
     )
 
-  def _iterate(self, images, params, noise, state, saved=None):
+  def _iterate(self, images, params, noise, state, saved=None, mixed=False):
     """Decode and update: ((what IodineOutput keeps of it, next params, next state), grads).
 
     `saved` are the grads of an earlier call with the same arguments.
     """
-    decode = self.decode(images, params, noise, saved)
+    decode = self.decode(images, params, noise, saved, mixed)
     return (_record(decode), *self.refine(images, params, decode, state)), decode.grads
 
   def create_variables(self):
@@ -180,10 +186,11 @@ class Iodine(snt.Module):
     )
     return params, self.refinement.initial_state(batch_size * num_slots)
 
-  def decode(self, images, params, noise, grads=None):
+  def decode(self, images, params, noise, grads=None, mixed=False):
     """Samples, decodes and scores one posterior: images [B, H, W, C], noise [B, K, Z] -> Decode.
 
-    `grads` are the auxiliary.Gradients where they are known, which spares their computation.
+    `grads` are the auxiliary.Gradients where they are known, which spares their computation; for
+    `mixed` see the call.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(params)
@@ -193,7 +200,8 @@ class Iodine(snt.Module):
       mixture = distributions.SpatialMixture(
         images, means, mask_logits, self.config.likelihood, self.sigma
       )
-      nll = -tf.reduce_sum(mixture.log_prob, axis=[1, 2, 3, 4])  # [B]
+      log_prob = mixture.mixed_log_prob if mixed else mixture.log_prob  # [B, 1, H, W, 1]
+      nll = -tf.reduce_sum(log_prob, axis=[1, 2, 3, 4])  # [B]
       prior = self._latent.prior(self.config.latent_size, params.dtype)
       kl = tf.reduce_sum(tfd.kl_divergence(posterior, prior), axis=-1)  # [B, K]
       loss = tf.reduce_sum(nll) + self.kl_weight * tf.reduce_sum(kl)

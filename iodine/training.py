@@ -60,7 +60,8 @@ class TrainingConfig:
     jit: compile the step with XLA.
     curriculum: stages before the model's own number of slots and iterations, for instance
       [{"until": 1500, "num_slots": 4, "num_iterations": 5}]: K and T up to that step; a number that
-      is left out is the model's.
+      is left out is the model's. "mixed": true scores the mixed image in place of Eq. 1
+      (`iodine.distributions.SpatialMixture.mixed_log_prob`).
   """
 
   batch_size: int = 32
@@ -79,7 +80,7 @@ class TrainingConfig:
   clip_norm: float = 5.0
   seed: int = 0
   jit: bool = False
-  curriculum: Sequence[Mapping[str, int]] = ()
+  curriculum: Sequence[Mapping[str, int | bool]] = ()
 
   def __post_init__(self):
     _check_curriculum(self.curriculum)
@@ -113,16 +114,21 @@ class TrainingConfig:
     return cls(**{k: v for k, v in values.items() if k in names})
 
 
+STAGE_KEYS = ("num_slots", "num_iterations", "mixed")
+
+
 def _check_curriculum(stages):
   ends = [0]
   for stage in stages:
-    if "until" not in stage or set(stage) - {"until", "num_slots", "num_iterations"}:
+    if "until" not in stage or set(stage) - {"until", *STAGE_KEYS}:
       raise ValueError(
-        'a stage of the curriculum has "until", and "num_slots" or "num_iterations": '
+        'a stage of the curriculum has "until", and "num_slots", "num_iterations" or "mixed": '
         f"got {dict(stage)}"
       )
     check_slots(stage.get("num_slots", 2))
     check_iterations(stage.get("num_iterations", 1))
+    if not isinstance(stage.get("mixed", False), bool):
+      raise ValueError(f'"mixed" in the curriculum is true or false, got {stage["mixed"]!r}')
     ends.append(stage["until"])
   if sorted(set(ends)) != ends:
     raise ValueError(f"the stages of the curriculum must end one after the other, got {ends[1:]}")
@@ -446,13 +452,13 @@ class Trainer:
   def _replicated_any(self, flag):
     return self.strategy.reduce("SUM", self.strategy.run(lambda: flag), axis=None)
 
-  def _replicated_step(self, batch, num_slots=None, num_iterations=None):
+  def _replicated_step(self, batch, num_slots=None, num_iterations=None, mixed=False):
     fold_in = tf.random.experimental.stateless_fold_in
     seed = fold_in(tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32))
     seed = fold_in(seed, tf.cast(self.num_rewinds, tf.int32))
     self._anneal()
     values, gradients = self.strategy.run(
-      self._gradients, args=(batch, seed, num_slots, num_iterations)
+      self._gradients, args=(batch, seed, num_slots, num_iterations, mixed)
     )
     values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
     if "ari_fg" in values:
@@ -500,7 +506,7 @@ class Trainer:
       weight = self._geco.update(nll / math.prod(model.config.image_size), model.kl_weight)
       model.kl_weight.assign(tf.cast(weight, model.kl_weight.dtype))
 
-  def _gradients(self, batch, seed, num_slots, num_iterations):
+  def _gradients(self, batch, seed, num_slots, num_iterations, mixed):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""
     context = tf.distribute.get_replica_context()
     replica = tf.get_static_value(context.replica_id_in_sync_group)
@@ -510,6 +516,7 @@ class Trainer:
         images,
         num_slots=num_slots,
         num_iterations=num_iterations,
+        mixed=mixed,
         seed=seed,
         first_index=replica * self._replica_batch,
       )

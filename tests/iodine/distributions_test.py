@@ -60,6 +60,15 @@ def test_mask_gradient_stays_finite_where_a_slot_without_mask_is_right():
   assert float(tf.squeeze(gradient)) < -1e17
 
 
+def test_the_mixed_image_has_one_component(scene):
+  images, means, logits = scene
+  masks = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  mixed = (masks * means).sum(1, keepdims=True)
+  expected = scipy.stats.norm.logpdf(images[:, None], mixed, 0.3).sum(-1, keepdims=True)
+  mixture = SpatialMixture(*map(tf.constant, scene), "normal", 0.3)
+  np.testing.assert_allclose(mixture.mixed_log_prob, expected, rtol=1e-12)
+
+
 def test_the_tfp_distribution_is_the_same_mixture(scene):
   images, means, logits = map(tf.constant, scene)
   mixture = SpatialMixture(images, means, logits, "normal", 0.3)

@@ -194,6 +194,19 @@ def test_gradients_stop_at_the_normalised_inputs(images):
     assert reaches == (name not in stopped | {"image", "coordinates"}), name
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_mixed_scores_the_mixed_image(images, recompute):
+  """The loss is that of a Gaussian around the reconstruction, and so is what is refined with."""
+  model = make(recompute=recompute)
+  output = model(images, seed=SEED, mixed=True)
+  residual = (images.numpy() - output.reconstruction[0].numpy()) / 0.3
+  expected = 0.5 * residual**2 + np.log(0.3 * np.sqrt(2 * np.pi))
+  np.testing.assert_allclose(output.nll[0], expected.sum((1, 2, 3)), rtol=1e-10)
+  plain = model(images, seed=SEED)
+  np.testing.assert_allclose(output.params[0], plain.params[0])
+  assert not np.allclose(output.params[1], plain.params[1])
+
+
 def test_mask_gradient_at_the_mask_itself(images):
   """Through the softmax it becomes the other: m_k (g_k - sum_j m_j g_j)."""
   grads = {}

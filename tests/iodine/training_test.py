@@ -181,6 +181,18 @@ def test_a_curriculum_is_one_training_after_the_other(tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_stage_may_score_the_mixed_image():
+  training = dataclasses.replace(TRAINING, curriculum=[{"until": 1, "mixed": True}])
+  trainer = Trainer(EXACT, training)
+  batch = next(iter(cast(scenes(), tf.float64)))
+  fold_in = tf.random.experimental.stateless_fold_in
+  for step, mixed in enumerate((True, False)):
+    seed = fold_in(fold_in(tf.constant([1, 0]), step), 0)
+    expected = tf.reduce_mean(trainer.model(batch["image"], seed=seed, mixed=mixed).loss)
+    (metrics,) = run(trainer, 1)
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-10)
+
+
 @pytest.mark.parametrize(
   ("stages", "message"),
   [
@@ -189,6 +201,7 @@ def test_a_curriculum_is_one_training_after_the_other(tmp_path):
     ([{"until": 5, "num_slots": 1}], "num_slots must be at least 2"),
     ([{"until": 5, "num_iterations": 0}], "num_iterations must be at least 1"),
     ([{"until": 5}, {"until": 5}], r"one after the other, got \[5, 5\]"),
+    ([{"until": 5, "mixed": 1}], '"mixed" in the curriculum is true or false, got 1'),
     ([{"until": 0}], r"one after the other, got \[0\]"),
   ],
 )
