@@ -55,7 +55,7 @@ def test_an_even_kernel_is_refused():
   lambda size: SpatialBroadcastDecoder(size, (4, 5), 3),
   lambda size: SpatialBroadcastDecoder(size, (4,), 5, constant=5.0),
   lambda size: SpatialBroadcastDecoder(size, (4, 5), 3, upsampling=2),
-  lambda size: DeconvDecoder(size, channels=4, mlp_size=8),
+  lambda size: DeconvDecoder(size, channels=(4, 4, 4, 4), mlp_size=8),
 ])  # fmt: skip
 def test_shapes_and_independent_slots(make, image_size):
   decoder = make(image_size)
