@@ -1,4 +1,4 @@
-"""The auxiliary inputs a_k of the refinement network (paper, Sec. 3.2 and Appendix C)."""
+"""The auxiliary inputs a_k of the refinement network (paper, Sec. 2.2 and Appendix C)."""
 
 import difflib
 from typing import NamedTuple
