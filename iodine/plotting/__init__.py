@@ -4,6 +4,7 @@ Images are float [H, W, C] in [0, 1] with C = 1 or 3. Nothing else in the packag
 matplotlib, and this only when it is asked for: `from iodine import plotting`.
 """
 
+from iodine.plotting.animation import write_clip
 from iodine.plotting.curves import (
   curves_per_iteration,
   frame_curves,
@@ -13,7 +14,8 @@ from iodine.plotting.curves import (
 from iodine.plotting.latents import Coloring, paths, projections, traversals
 from iodine.plotting.pictures import mix_masks
 from iodine.plotting.scores import comparison, factor_predictions, importances, ranking
-from iodine.plotting.slots import decomposition, refinement
+from iodine.plotting.sequences import clip_frames, sequence
+from iodine.plotting.slots import Panel, decomposition, panels, refinement
 from iodine.plotting.style import (
   BACKGROUND,
   COLUMN,
@@ -24,6 +26,7 @@ from iodine.plotting.style import (
   slot_colors,
   to_image,
 )
+from iodine.plotting.tables import score_table
 
 __all__ = [
   "BACKGROUND",
@@ -33,6 +36,8 @@ __all__ = [
   "WIDTH",
   "Coloring",
   "Figure",
+  "Panel",
+  "clip_frames",
   "comparison",
   "curves_per_iteration",
   "decomposition",
@@ -41,12 +46,16 @@ __all__ = [
   "importances",
   "learning_curves",
   "mix_masks",
+  "panels",
   "paths",
   "projections",
   "quantile_curves",
   "ranking",
   "refinement",
+  "score_table",
+  "sequence",
   "slot_colors",
   "to_image",
   "traversals",
+  "write_clip",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
 
+from iodine.plotting.pictures import rgb
 from iodine.plotting.style import STYLE, Figure, plain, text
 
 
@@ -128,12 +129,6 @@ class Grid:
     width, height = self._size
     with matplotlib.rc_context(STYLE):
       self.figure.text(x / width, y / height, text(words), **style)
-
-
-def rgb(picture: ArrayLike) -> np.ndarray:
-  """[H, W, 1 or 3] -> [H, W, 3] in [0, 1]."""
-  picture = np.clip(np.asarray(picture, np.float32), 0, 1)
-  return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
 
 
 def _shorten(words, limit):

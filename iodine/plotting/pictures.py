@@ -9,6 +9,12 @@ from iodine.plotting.checks import array
 from iodine.plotting.style import BACKGROUND, slot_colors
 
 
+def rgb(picture: ArrayLike) -> np.ndarray:
+  """[H, W, 1 or 3] -> [H, W, 3] in [0, 1]."""
+  picture = np.clip(np.asarray(picture, np.float32), 0, 1)
+  return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
+
+
 def mix_masks(masks: ArrayLike, colors: ArrayLike | None = None) -> np.ndarray:
   """Colours every pixel by its slots, in proportion to their probabilities.
 

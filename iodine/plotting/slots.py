@@ -1,6 +1,7 @@
 """What a model makes of images: reconstruction, masks and slots side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
@@ -175,3 +176,98 @@ def _spread(labels, every):
   if labels is None:
     return None
   return [text for label in labels for text in [label] + [""] * (every - 1)]
+
+
+class Panel(NamedTuple):
+  """Decompositions of one model, for `panels`; the arrays are named as for `decomposition`.
+
+  Attributes:
+    images: [N, H, W, C].
+    reconstructions: [N, H, W, C].
+    masks: [N, K, H, W, 1].
+    means: [N, K, H, W, C] or None: no rows for the slots.
+    true_masks: [N, L, H, W, 1] or None.
+    num_background: how many of the first L entities are background.
+  """
+
+  images: ArrayLike
+  reconstructions: ArrayLike
+  masks: ArrayLike
+  means: ArrayLike | None = None
+  true_masks: ArrayLike | None = None
+  num_background: int = 1
+
+
+def panels(
+  runs: Mapping[str, Panel], *, backdrop: float | None = None, width: float = WIDTH
+) -> Figure:
+  """Models of several data sets beside one another, an image a column (paper, Fig. 11).
+
+  Rows: the image, its true masks (where a panel has them), the reconstruction, the masks mixed by
+  probability, then each slot, its border in the colour of its mask. Images of other sizes and
+  models of other numbers of slots stand beside one another; what a panel has not, stays empty.
+
+  Args:
+    runs: dict from the title of a panel to the Panel, from left to right.
+    backdrop: see `decomposition`.
+    width: of the figure, inches.
+
+  Returns:
+    Figure with a visible axis for each picture, panel by panel and image by image.
+
+  Raises:
+    ValueError: there is no panel, or a shape is not as above.
+  """
+  if not runs:
+    raise ValueError("expected at least one panel, got none")
+  columns = [
+    (title, pictures) for title, panel in runs.items() for pictures in _columns(panel, backdrop)
+  ]
+  # In the order in which they first occur, but the slots last.
+  rows = list(dict.fromkeys(name for _, pictures in columns for name in pictures))
+  order = {"Image": 0, "True masks": 1, "Reconstr.": 2, "Masks": 3}
+  rows.sort(key=lambda name: order.get(name, 4))
+  titles = [title for title, _ in columns]
+  first = {title: titles.index(title) for title in runs}
+  shapes = [pictures["Image"][0].shape[:2] for _, pictures in columns]
+  grid = Grid(
+    len(rows),
+    len(columns),
+    max(shapes, key=lambda shape: shape[0] / shape[1]),
+    width,
+    groups=tuple(first.values()),
+    row_labels=rows,
+    above=Grid.TITLE,
+  )
+  for title, start in first.items():
+    grid.heading(start, start + titles.count(title) - 1, title)
+  for column, (_, pictures) in enumerate(columns):
+    for name, (picture, border) in pictures.items():
+      grid.show(rows.index(name), column, picture, border)
+  return grid.figure
+
+
+def _columns(panel, backdrop):
+  """Of each image of a panel: row name -> (picture, colour of its border or None)."""
+  images = array("images", panel.images, "N H W C")
+  sizes = dict(zip("NHWC", images.shape, strict=True))
+  reconstructions = array("reconstructions", panel.reconstructions, "N H W C", sizes)
+  masks = array("masks", panel.masks, "N K H W 1", sizes)
+  colors = slot_colors(masks.shape[1])
+  means, true_masks = panel.means, panel.true_masks
+  if means is not None:
+    means = array("means", means, "N K H W C", {**sizes, "K": masks.shape[1]})
+  if true_masks is not None:
+    true_masks = array("true_masks", true_masks, "N L H W 1", sizes)
+  for n in range(len(images)):
+    pictures = {"Image": (images[n], None)}
+    if true_masks is not None:
+      shown = true_mask_picture(true_masks[n], masks[n], colors, panel.num_background)
+      pictures["True masks"] = shown, None
+    pictures["Reconstr."] = reconstructions[n], None
+    pictures["Masks"] = mix_masks(masks[n], colors), None
+    if means is not None:
+      shown = slot_pictures("masked", masks[n], means[n], None, backdrop)
+      for k, color in enumerate(colors):
+        pictures[f"Slot {k + 1}"] = shown[k], color
+    yield pictures

@@ -1,0 +1,68 @@
+"""Animated pictures as files."""
+
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+SUFFIXES = (".gif", ".mp4")
+
+
+def write_clip(
+  path: str | os.PathLike, frames: np.ndarray, frames_per_second: float = 8.0
+) -> pathlib.Path:
+  """Writes an animation: a GIF that runs for ever (Pillow), or an H.264 video (imageio, PyAV).
+
+  Args:
+    path: ends in .gif or .mp4; a file there is overwritten.
+    frames: uint8 [T, H, W, 3], as of `clip_frames`.
+    frames_per_second: a GIF holds each frame for whole hundredths of a second.
+
+  Returns:
+    The path.
+
+  Raises:
+    ValueError: another suffix, other frames, or a rate that is not above 0 and at most 50.
+    OSError: the file cannot be written.
+  """
+  path, frames = pathlib.Path(path), np.asarray(frames)
+  if path.suffix.lower() not in SUFFIXES:
+    raise ValueError(f"expected a name that ends in {' or '.join(SUFFIXES)}, got {path.name!r}")
+  if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
+    raise ValueError(f"expected frames uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
+  if not 0 < frames_per_second <= 50:
+    raise ValueError(f"expected 0 to 50 frames per second, got {frames_per_second}")
+  if path.suffix.lower() == ".gif":
+    _write_gif(path, frames, frames_per_second)
+  else:
+    _write_mp4(path, frames, frames_per_second)
+  return path
+
+
+def _write_gif(path, frames, frames_per_second):
+  # One palette for all frames and no dithering: what stands still does not flicker.
+  palette = Image.fromarray(frames.reshape(-1, *frames.shape[2:])).quantize(256, dither=0)
+  pictures = [Image.fromarray(f).quantize(palette=palette, dither=0) for f in frames]
+  pictures[0].save(
+    path,
+    save_all=True,
+    append_images=pictures[1:],
+    duration=max(2, round(100 / frames_per_second)) * 10,  # ms
+    loop=0,
+  )
+
+
+def _write_mp4(path, frames, frames_per_second):
+  import imageio.v3  # with its codecs 0.5 s to import: only for those who make videos
+
+  odd = [(0, size % 2) for size in frames.shape[1:3]]  # H.264 halves the colours' resolution
+  frames = np.pad(frames, [(0, 0), *odd, (0, 0)], mode="edge")
+  imageio.v3.imwrite(
+    path,
+    frames,
+    plugin="pyav",
+    codec="libx264",
+    fps=frames_per_second,
+    out_pixel_format="yuv420p",  # what browsers play
+  )
