@@ -212,7 +212,7 @@ def track(
       matches=len(now),
       misses=int(seen[t].sum()) - len(now),
       false_positives=len(hypotheses - set(now.values())),
-      switches=sum(last.get(i, k) != k for i, k in now.items()),
+      switches=sum(int(last.get(i, k) != k) for i, k in now.items()),
       overlap=float(sum(overlap[i, k] for i, k in now.items())),
     )
     last |= now

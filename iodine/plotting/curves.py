@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from iodine.plotting.checks import array
-from iodine.plotting.style import COLUMN, STYLE, WIDTH, Figure, legend, slot_colors, text
+from iodine.plotting.style import COLUMN, STYLE, WIDTH, Figure, legend, letters, slot_colors, text
 
 # One line, or one for each label.
 Curves = ArrayLike | Mapping[str, ArrayLike]
@@ -178,7 +178,8 @@ def _line_panels(
     figure = Figure(figsize=(cell * columns, 0.78 * cell * rows + 0.1), layout="constrained")
     for i, (name, curves) in enumerate(panels.items()):
       axis = figure.add_subplot(rows, columns, i + 1)
-      axis.set(xlabel=text(xlabel), ylabel=text(name))
+      room = letters(0.7 * cell)
+      axis.set(xlabel=text(xlabel, room), ylabel=text(name, room))
       for label, values in curves.items():
         handles.setdefault(label, draw(axis, values, color_of[label], name, label))
       axis.margins(x=0.02)

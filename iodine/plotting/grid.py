@@ -9,7 +9,7 @@ from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
 
 from iodine.plotting.pictures import rgb
-from iodine.plotting.style import STYLE, Figure, plain, text
+from iodine.plotting.style import STYLE, Figure, fit, plain, text
 
 
 class Grid:
@@ -47,8 +47,7 @@ class Grid:
   ):
     # A third of the width is for the labels at most: the pictures are what the figure is for.
     limit = int(width / 3 / self.LETTER)
-    row_labels = [_shorten(plain(label), limit) for label in row_labels or []]
-    titles = [plain(title) for title in titles or []]
+    row_labels = [plain(label, limit) for label in row_labels or []]
     longest = max(map(len, row_labels), default=0)
     left = self.MARGIN + (0.06 + self.LETTER * longest if longest else 0)
     columns = np.array(
@@ -68,8 +67,7 @@ class Grid:
     self._y = height - top - down - self._cell_height
     self._size = width_used, _ = self._x[-1] + cell + self.MARGIN, height
     self.figure = Figure(figsize=(width_used, height))
-    longest = max(map(len, titles), default=0)
-    self._fontsize = min(7.0, 72 * cell / (0.62 * longest)) if longest else 7.0
+    titles, self._fontsize = fit(titles or [], cell)
     self._write_labels(titles, row_labels)
 
   def show(
@@ -112,7 +110,7 @@ class Grid:
     """A text over a group of columns, in the room that `above` left."""
     left, right = self._x[first], self._x[last] + self._cell
     y = self._size[1] - self.MARGIN - self._above
-    size = min(7.0, 72 * (right - left) / (0.62 * max(len(plain(words)), 1)))
+    (words,), size = fit([words], right - left)
     self._write((left + right) / 2, y + 0.03, words, ha="center", va="bottom", fontsize=size)
 
   def _write_labels(self, titles, row_labels):
@@ -129,9 +127,3 @@ class Grid:
     width, height = self._size
     with matplotlib.rc_context(STYLE):
       self.figure.text(x / width, y / height, text(words), **style)
-
-
-def _shorten(words, limit):
-  if len(words) <= limit:
-    return words
-  return words[: limit // 2] + "…" + words[limit // 2 + 1 - limit :]

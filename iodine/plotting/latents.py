@@ -16,6 +16,7 @@ from iodine.plotting.style import (
   STYLE,
   WIDTH,
   Figure,
+  letters,
   plain,
   slot_colors,
   text,
@@ -113,9 +114,9 @@ def projections(
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set(visible=True, color="0.8")
         if row == 0:
-          axis.set_title(text(coloring.name), pad=3)
+          axis.set_title(text(coloring.name, letters(cell)), pad=3)
         if column == 0:
-          axis.set_ylabel(text(name))
+          axis.set_ylabel(text(name, letters(cell)))
         if row == num_rows - 1:
           if coloring.kind in ("continuous", "angle"):
             bar = add_axes(x + 0.1 * cell, scale - 0.14, 0.8 * cell, 0.05)
@@ -214,7 +215,7 @@ def _scatter_colored(axis, points, coloring):
 def _names(coloring):
   """What the categories that occur are called, as they are drawn."""
   codes = np.unique(coloring.values)
-  return [plain(coloring.labels[code] if coloring.labels else code) for code in codes]
+  return [plain(coloring.labels[code] if coloring.labels else code, 24) for code in codes]
 
 
 def _color_scale(figure, axis, coloring, bar_axis):

@@ -11,10 +11,12 @@ from iodine.plotting.checks import array, check_labels
 from iodine.plotting.style import (
   COLUMN,
   PALETTE,
+  SMALLEST_TYPE,
   STYLE,
   WIDTH,
   Figure,
   legend,
+  letters,
   plain,
   slot_colors,
   text,
@@ -75,7 +77,11 @@ def factor_predictions(
       else:
         _agreement(axis, true, predicted)
         score = f"R² {prediction.score:.2f}"
-      axis.set(title=text(f"{plain(name)}: {score}"), xlabel="True", box_aspect=1)
+      axis.set(
+        title=text(f"{plain(name, letters(cell) - len(score))}: {score}"),
+        xlabel="True",
+        box_aspect=1,
+      )
       if i % columns == 0:
         axis.set_ylabel("Predicted")
   return figure
@@ -112,7 +118,8 @@ def comparison(
   bar = 0.8 / len(scores)
   handles = {}
   # Five digits and signs, 0.6 of their size wide, above each bar.
-  fontsize = min(6.0, 72 * 0.85 * width * bar / len(groups) / (5 * 0.6))
+  fontsize = 72 * 0.85 * width * bar / len(groups) / (5 * 0.6)
+  fontsize = min(6.0, max(fontsize, SMALLEST_TYPE / 2))
   with matplotlib.rc_context(STYLE):
     figure = Figure(figsize=(width, 0.32 * width + 0.7), layout="constrained")
     axis = figure.subplots()
@@ -135,9 +142,11 @@ def comparison(
             textcoords="offset points", ha="center", va="bottom", fontsize=fontsize,
           )  # fmt: skip
     axis.axhline(0, color="0.2", linewidth=0.6)
-    axis.set_xticks(range(len(groups)), [text(group) for group in groups])
+    axis.set_xticks(
+      range(len(groups)), [text(group, max(8, letters(width / len(groups)))) for group in groups]
+    )
     axis.tick_params(axis="x", length=0)
-    axis.set(ylabel=text(ylabel), ylim=limits)
+    axis.set(ylabel=text(ylabel, letters(0.25 * width + 0.5)), ylim=limits)
     if len(scores) > 1:
       legend(figure, handles, 5)
   return figure
@@ -170,8 +179,8 @@ def ranking(
     axis.axvline(means[0], color="0.5", linestyle=":", linewidth=0.8)
     axis.errorbar(means, rows, xerr=spread, fmt="none", ecolor="0.4", elinewidth=0.9)
     axis.scatter(means, rows, s=14, color=PALETTE[0], zorder=3)
-    axis.set_yticks(rows, [text(method) for method in scores])
-    axis.set(ylim=(len(scores) - 0.5, -0.5), xlabel=text(xlabel))
+    axis.set_yticks(rows, [text(method, letters(width / 2)) for method in scores])
+    axis.set(ylim=(len(scores) - 0.5, -0.5), xlabel=text(xlabel, letters(width / 2)))
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", color="0.92", linewidth=0.5)
     axis.set_axisbelow(True)
@@ -199,7 +208,7 @@ def importances(importance: ArrayLike, names: Sequence[str], *, width: float = C
     figure = Figure(figsize=(width, height), layout="constrained")
     axis = figure.subplots()
     shown = axis.imshow(importance.T, cmap="Blues", vmin=0, aspect="auto")
-    axis.set_yticks(range(len(names)), [text(name) for name in names])
+    axis.set_yticks(range(len(names)), [text(name, letters(width / 2)) for name in names])
     axis.tick_params(length=0)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set(xlabel="Latent")
@@ -228,7 +237,7 @@ def _confusion(axis, true, predicted, labels):
     for (row, column), value in np.ndenumerate(share):
       color = "white" if value > 0.6 else "0.2"
       axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=5, color=color)
-  names = [plain(labels[code] if labels else code) for code in codes]
+  names = [plain(labels[code] if labels else code, 16) for code in codes]
   size = min(6.0, 75 / len(codes))
   turn = 0 if max(map(len, names)) < 4 else 30
   every = 1 if len(codes) <= 12 else 2  # below one another they fit, side by side they do not

@@ -7,7 +7,7 @@ touching matplotlib's global settings.
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
 import matplotlib
@@ -107,23 +107,49 @@ def legend(
     ncols=min(len(handles), columns),
   )
   for shown, name in zip(made.get_texts(), handles, strict=True):
-    shown.set_text(text(name))
+    shown.set_text(text(name, letters(figure.get_figwidth()) - 6))
 
 
 # Lone surrogates (bytes of a file name that are no UTF-8) and control characters: no font has them.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def plain(value: object) -> str:
-  """A name as readable characters: bytes as UTF-8, U+FFFD for what cannot be drawn."""
+SMALLEST_TYPE = 4.0  # points
+
+
+def plain(value: object, limit: int = 80) -> str:
+  """A name as readable characters, its middle left out where it is longer than `limit`.
+
+  Bytes are read as UTF-8; U+FFFD stands for what cannot be drawn.
+  """
   words = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-  return _UNPRINTABLE.sub("\ufffd", words)
+  words = _UNPRINTABLE.sub("\ufffd", words)
+  limit = max(limit, 3)
+  return (
+    words if len(words) <= limit else words[: limit // 2] + "…" + words[limit // 2 + 1 - limit :]
+  )
 
 
-def text(value: object) -> str:
+def text(value: object, limit: int = 80) -> str:
   """A name as matplotlib is to draw it, whatever it holds; every text of a caller goes through.
 
   matplotlib reads what stands between dollar signs as mathematics, and fails where it cannot
   parse it. Escaped ones stand for themselves; a backslash means nothing outside of mathematics.
   """
-  return plain(value).replace("$", r"\$")
+  return plain(value, limit).replace("$", r"\$")
+
+
+def letters(width: float) -> int:
+  """How many letters of an axis's label stand in so many inches."""
+  return int(width / 0.06)
+
+
+def fit(names: Iterable[object], width: float, largest: float = 7.0) -> tuple[list[str], float]:
+  """Names that are to stand in so many inches: (`plain` names, size of type in points).
+
+  As small as `SMALLEST_TYPE`; what is too long even then loses its middle.
+  """
+  letter = 0.62 / 72  # inches, of one point; the mean of DejaVu Sans
+  names = [plain(name, int(width / (letter * SMALLEST_TYPE))) for name in names]
+  longest = max(map(len, names), default=0)
+  return names, min(largest, width / (letter * longest)) if longest else largest

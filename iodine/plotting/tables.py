@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import matplotlib
 from matplotlib.lines import Line2D
 
-from iodine.plotting.style import STYLE, WIDTH, Figure, plain, text
+from iodine.plotting.style import STYLE, WIDTH, Figure, fit, text
 
 # Mean and standard deviation over seeds, None where there is one seed.
 Score = tuple[float, float | None]
@@ -47,19 +47,20 @@ def score_table(
   if not columns:
     raise ValueError("expected the score of at least one model on one data set, got none")
   margin, letter, line = 0.05, 0.062, 0.14  # inches
-  left = min(width / 3, letter * max(len(plain(name)) for name in [score, *rows]) + 0.15)
+  heads, _ = fit([score, *rows], width / 3)
+  left = min(width / 3, letter * max(map(len, heads)) + 0.15)
   cell = (width - left - 2 * margin) / len(columns)
-  longest = max(
-    len(plain(name)) for name in [*columns, missing, "0." + "0" * digits + " ± 0." + "0" * digits]
-  )
-  size = min(7.0, 72 * cell * 0.92 / (0.58 * longest))
+  number = "0." + "0" * digits
+  (untrained,), _ = fit([missing], 0.92 * cell)
+  _, size = fit([*columns, missing, f"{number} ± {number}"], 0.92 * cell)
   step = 2 * line + 0.06 if paper else line + 0.08
   height = 0.3 + step * len(rows) + (0.22 if paper else 0.06)
   with matplotlib.rc_context(STYLE):
     figure = Figure(figsize=(width, height))
 
     def write(x, y, words, **style):
-      figure.text(x / width, y / height, text(words), **{"fontsize": size, "va": "center", **style})
+      style = {"fontsize": size, "va": "center", **style}
+      figure.text(x / width, y / height, text(words), **style)
 
     def rule(y, weight):
       ends = [margin / width, 1 - margin / width]
@@ -67,13 +68,13 @@ def score_table(
 
     centers = [margin + left + (i + 0.5) * cell for i in range(len(columns))]
     rule(height - 0.04, 0.8)
-    write(margin, height - 0.15, score)
-    for x, model in zip(centers, columns, strict=True):
+    write(margin, height - 0.15, heads[0])
+    for x, model in zip(centers, fit(columns, 0.92 * cell)[0], strict=True):
       write(x, height - 0.15, model, ha="center")
     rule(height - 0.26, 0.5)
     for i, row in enumerate(rows):
       y = height - 0.29 - (i + 0.5) * step
-      write(margin, y, row)
+      write(margin, y, heads[1 + i])
       for x, model in zip(centers, columns, strict=True):
         ours = _words(scores.get(row, {}).get(model), digits)
         theirs = _words(paper.get(row, {}).get(model), digits)
@@ -81,7 +82,7 @@ def score_table(
         if ours:
           write(x, y + apart, ours, ha="center")
         else:
-          write(x, y + apart, missing, ha="center", color="0.45", style="italic")
+          write(x, y + apart, untrained, ha="center", color="0.45", style="italic")
         if theirs:
           write(x, y - apart, theirs, ha="center", color="0.45")
     rule(height - 0.32 - step * len(rows), 0.8)
