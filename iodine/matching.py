@@ -62,7 +62,7 @@ def match_slots(
   true_masks: ArrayLike,
   masks: ArrayLike,
   num_background: int = 1,
-  min_iou: float = MIN_IOU,
+  min_iou: float | None = None,
 ) -> np.ndarray:
   """Assigns slots to objects one to one, so that the sum of their overlaps is largest.
 
@@ -70,8 +70,8 @@ def match_slots(
     true_masks: [N, L, H, W, 1], one-hot over L, background entities first.
     masks: [N, K, H, W, 1], slot probabilities.
     num_background: how many of the first L entities are background.
-    min_iou: a slot holds an object if their IoU (`object_slot_iou`) is above this. From 0.5 on no
-      two slots can claim an object, nor two objects a slot.
+    min_iou: a slot holds an object if their IoU (`object_slot_iou`) is above this; `MIN_IOU` by
+      default. From 0.5 on no two slots can claim an object, nor two objects a slot.
 
   Returns:
     int64 [N, L], the slot of each object; -1 for background, for entities without a pixel, and
@@ -80,6 +80,7 @@ def match_slots(
   Raises:
     ValueError: as for `object_slot_iou`.
   """
+  min_iou = MIN_IOU if min_iou is None else min_iou
   iou = object_slot_iou(true_masks, masks, num_background)
   slots = np.full([len(iou), num_background + iou.shape[1]], -1)
   for n, overlap in enumerate(iou):
