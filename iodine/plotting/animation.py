@@ -1,5 +1,6 @@
 """Animated pictures as files."""
 
+import io
 import os
 import pathlib
 
@@ -26,31 +27,52 @@ def write_clip(
     ValueError: another suffix, other frames, or a rate that is not above 0 and at most 50.
     OSError: the file cannot be written.
   """
-  path, frames = pathlib.Path(path), np.asarray(frames)
+  path = pathlib.Path(path)
   if path.suffix.lower() not in SUFFIXES:
     raise ValueError(f"expected a name that ends in {' or '.join(SUFFIXES)}, got {path.name!r}")
-  if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
-    raise ValueError(f"expected frames uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
-  if not 0 < frames_per_second <= 50:
-    raise ValueError(f"expected 0 to 50 frames per second, got {frames_per_second}")
   if path.suffix.lower() == ".gif":
-    _write_gif(path, frames, frames_per_second)
+    path.write_bytes(encode_gif(frames, frames_per_second))
   else:
-    _write_mp4(path, frames, frames_per_second)
+    _write_mp4(path, _checked(frames, frames_per_second), frames_per_second)
   return path
 
 
-def _write_gif(path, frames, frames_per_second):
+def encode_gif(frames: np.ndarray, frames_per_second: float = 8.0) -> bytes:
+  """The bytes of an animated GIF, for a notebook, TensorBoard or a file.
+
+  Args:
+    frames: see `write_clip`.
+    frames_per_second: see `write_clip`.
+
+  Returns:
+    The GIF.
+
+  Raises:
+    ValueError: as for `write_clip`.
+  """
+  frames = _checked(frames, frames_per_second)
   # One palette for all frames and no dithering: what stands still does not flicker.
   palette = Image.fromarray(frames.reshape(-1, *frames.shape[2:])).quantize(256, dither=0)
   pictures = [Image.fromarray(f).quantize(palette=palette, dither=0) for f in frames]
+  buffer = io.BytesIO()
   pictures[0].save(
-    path,
+    buffer,
+    format="gif",
     save_all=True,
     append_images=pictures[1:],
     duration=max(2, round(100 / frames_per_second)) * 10,  # ms
     loop=0,
   )
+  return buffer.getvalue()
+
+
+def _checked(frames, frames_per_second):
+  frames = np.asarray(frames)
+  if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
+    raise ValueError(f"expected frames uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
+  if not 0 < frames_per_second <= 50:
+    raise ValueError(f"expected 0 to 50 frames per second, got {frames_per_second}")
+  return frames
 
 
 def _write_mp4(path, frames, frames_per_second):

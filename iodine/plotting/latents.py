@@ -88,13 +88,17 @@ def projections(
     Figure with an axis for each projection and factor, row by row, and the colour scales.
 
   Raises:
-    ValueError: a shape is not as above, or a kind is unknown.
+    ValueError: a shape is not as above, a kind is unknown, or there is nothing to draw.
   """
+  if not points or not colorings:
+    raise ValueError(
+      f"expected at least one projection and one coloring, got {len(points)} and {len(colorings)}"
+    )
   points = {name: array(name, values, "N 2") for name, values in points.items()}
   num_rows, num_columns = len(points), len(colorings)
   left, gutter, title = 0.2, 0.08, 0.2  # inches
   cell = min((width - left - gutter * num_columns) / num_columns, 2.8)
-  scale = max(0.32, *(0.1 + 0.13 * _legend_size(c, cell)[0] for c in colorings), 0.0)
+  scale = max(0.32, *(0.1 + 0.13 * _legend_size(c, cell)[0] for c in colorings))
   full_width = left + num_columns * (cell + gutter)
   height = title + num_rows * (cell + gutter) - gutter + scale
   with matplotlib.rc_context(STYLE):

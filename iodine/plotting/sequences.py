@@ -21,6 +21,7 @@ def sequence(
   *,
   true_masks: ArrayLike | None = None,
   predictions: ArrayLike | None = None,
+  prediction_masks: ArrayLike | None = None,
   times: Sequence[int] | None = None,
   max_columns: int = 8,
   num_background: int = 1,
@@ -30,9 +31,9 @@ def sequence(
   """What the model makes of a clip (paper, Fig. 12).
 
   A column a frame, from left to right; rows: the frames, the true masks, the predictions of each
-  frame from those before it, the reconstructions, the masks mixed by probability, and each slot,
-  its border in the colour of its mask. Rows that are not given are left out. An entity has one
-  colour through the clip: that of the slot that overlaps it most in all frames together.
+  frame from those before it and their masks, the reconstructions, the masks mixed by probability,
+  and each slot, its border in the colour of its mask. Rows that are not given are left out. An
+  entity has one colour through the clip: that of the slot that overlaps it most in all frames.
 
   Args:
     frames: [T, H, W, C].
@@ -41,6 +42,7 @@ def sequence(
     means: [T, K, H, W, C] or None: no rows for the slots.
     true_masks: [T, L, H, W, 1] or None.
     predictions: [T, H, W, C] or None.
+    prediction_masks: [T, K, H, W, 1], of the predictions, or None.
     times: T numbers to label the columns with; 1 to T by default.
     max_columns: a longer clip is shown by every n-th frame, from the first.
     num_background: how many of the first L entities are background.
@@ -68,6 +70,10 @@ def sequence(
     rows["True masks"] = [mix_masks(m, own) for m in true_masks]
   if predictions is not None:
     rows["Prediction"] = array("predictions", predictions, "T H W C", sizes)
+  if prediction_masks is not None:
+    same = {**sizes, "K": masks.shape[1]}
+    prediction_masks = array("prediction_masks", prediction_masks, "T K H W 1", same)
+    rows["Pred. masks"] = [mix_masks(m, colors) for m in prediction_masks]
   if reconstructions is not None:
     rows["Reconstr."] = array("reconstructions", reconstructions, "T H W C", sizes)
   rows["Masks"] = [mix_masks(m, colors) for m in masks]

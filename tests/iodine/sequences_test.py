@@ -1,5 +1,7 @@
 """Scores of clips against scikit-learn on flattened clips, and against tracks counted by hand."""
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -74,6 +76,18 @@ def test_slots_that_change_places_cost_the_joint_score_alone():
   np.testing.assert_array_equal(sequences.frame_ari_fg(*masks), [1, 1, 1, 1])
   assert sequences.clip_ari_fg(*masks).numpy() < 0.05
   assert sequences.clip_ari_fg(masks[0], masks[0]).numpy() == 1
+
+
+@hypothesis.given(st.integers(0, 2**32 - 1), st.permutations(range(4)), st.permutations(range(5)))
+@hypothesis.settings(max_examples=20, deadline=None)
+def test_neither_the_order_of_slots_nor_that_of_frames_matters(seed, slots, frames):
+  true, pred = random_clip(seed)
+  masks = one_hot(true, 5), one_hot(pred, 4)
+  mixed = masks[0][frames], masks[1][frames][:, slots]
+  expected = sequences.clip_ari_fg(*masks)
+  np.testing.assert_allclose(sequences.clip_ari_fg(*mixed), expected, rtol=1e-6)
+  by_frame = sequences.frame_ari_fg(*masks).numpy()
+  np.testing.assert_allclose(sequences.frame_ari_fg(*mixed), by_frame[frames], rtol=1e-6)
 
 
 def test_degenerate_clips():

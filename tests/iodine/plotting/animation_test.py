@@ -20,6 +20,7 @@ def clip(num_frames=5, height=30, width=41):
 def test_a_gif_holds_every_frame_and_runs_for_ever(tmp_path):
   frames = clip()
   path = plotting.write_clip(tmp_path / "clip.gif", frames, frames_per_second=4)
+  assert path.read_bytes() == plotting.encode_gif(frames, 4)
   with Image.open(path) as picture:
     assert picture.n_frames == 5
     assert picture.info["loop"] == 0

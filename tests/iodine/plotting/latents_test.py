@@ -37,6 +37,8 @@ def test_projections_have_an_axis_for_each_projection_and_factor():
   np.testing.assert_allclose(squares.get_offsets(), points["PCA"][codes == 1])
   (legend,) = [axis.get_legend() for axis in figure.axes if axis.get_legend()]
   assert [text.get_text() for text in legend.get_texts()] == ["square", "ellipse", "heart"]
+  with pytest.raises(ValueError, match="one projection and one coloring, got 2 and 0"):
+    plotting.projections(points, [])
   with pytest.raises(ValueError, match="got 'colour'"):
     plotting.projections(points, [plotting.Coloring("shape", codes, "colour")])
   with pytest.raises(ValueError, match=r"PCA \[N, 2\], got \[20, 3\]"):

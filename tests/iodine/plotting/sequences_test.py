@@ -25,6 +25,9 @@ def test_a_column_a_frame_and_a_row_for_everything_given():
       np.testing.assert_allclose(border(rows[5 + k, t]), mcolors.to_rgb(plotting.PALETTE[k]))
   labels = [text.get_text() for text in figure.texts]
   assert labels[:3] == ["t = 1", "t = 2", "t = 3"]
+  with_masks = plotting.sequence(frames, masks, predictions=frames, prediction_masks=masks[:, ::-1])
+  row = np.reshape(with_masks.axes, [4, 3])[2]
+  np.testing.assert_allclose(picture(row[1]), plotting.mix_masks(masks[1, ::-1]), rtol=1e-6)
   assert labels[3:8] == ["Frame", "True masks", "Prediction", "Reconstr.", "Masks"]
 
 
