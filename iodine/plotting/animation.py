@@ -1,5 +1,6 @@
 """Animated pictures as files."""
 
+import fractions
 import io
 import os
 import pathlib
@@ -13,7 +14,7 @@ SUFFIXES = (".gif", ".mp4")
 def write_clip(
   path: str | os.PathLike, frames: np.ndarray, frames_per_second: float = 8.0
 ) -> pathlib.Path:
-  """Writes an animation: a GIF that runs for ever (Pillow), or an H.264 video (imageio, PyAV).
+  """Writes an animation: a GIF that runs for ever (Pillow), or an H.264 video (PyAV).
 
   Args:
     path: ends in .gif or .mp4; a file there is overwritten.
@@ -76,15 +77,16 @@ def _checked(frames, frames_per_second):
 
 
 def _write_mp4(path, frames, frames_per_second):
-  import imageio.v3  # with its codecs 0.5 s to import: only for those who make videos
+  import av  # only for those who make videos
 
   odd = [(0, size % 2) for size in frames.shape[1:3]]  # H.264 halves the colours' resolution
   frames = np.pad(frames, [(0, 0), *odd, (0, 0)], mode="edge")
-  imageio.v3.imwrite(
-    path,
-    frames,
-    plugin="pyav",
-    codec="libx264",
-    fps=frames_per_second,
-    out_pixel_format="yuv420p",  # what browsers play
-  )
+  # A file object, for FFmpeg reads some names as addresses.
+  with path.open("wb") as file, av.open(file, "w", format="mp4") as container:
+    rate = fractions.Fraction(frames_per_second).limit_denominator(1000)
+    stream = container.add_stream("libx264", rate=rate)
+    stream.height, stream.width = frames.shape[1:3]
+    stream.pix_fmt = "yuv420p"  # what browsers play
+    for frame in frames:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+    container.mux(stream.encode())  # what the encoder still holds back

@@ -10,14 +10,8 @@ from datasets import Factor
 from experiments import factors, multistability, projections, subjects, traversals
 from experiments.experiment import Refusal
 from iodine import factors as library
-from iodine import matching, metrics
+from iodine import metrics
 from tests.experiments.studies import NUM_TEST, read_json, reference, rows, study
-
-
-@pytest.fixture(autouse=True)
-def any_overlap(monkeypatch):
-  """Slots of a model that has learned nothing hold no object; here any overlap will do."""
-  monkeypatch.setattr(matching, "MIN_IOU", 0.0)
 
 
 def gathered(run, split, num_images):
@@ -44,6 +38,12 @@ def test_factors_are_fitted_on_validation_and_scored_on_test(trained_run, tmp_pa
   }  # fmt: skip
   assert np.shape(numbers["dci"]["importance"]) == (4, 2)
   assert (out / "importances.png").is_file()
+
+
+@pytest.fixture(autouse=True)
+def any_overlap(monkeypatch):
+  """Slots of a model that has learned nothing hold no object; here any overlap will do."""
+  monkeypatch.setattr("iodine.matching.MIN_IOU", 0.0)
 
 
 def test_factors_that_do_not_vary_are_left_out(capsys):

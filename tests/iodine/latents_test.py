@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import Iodine, factors, latents, matching
+from iodine import Iodine, factors, latents
 from tests.iodine.inference_test import CONFIG, IMAGES
-
-
-@pytest.fixture(autouse=True)
-def any_overlap(monkeypatch):
-  """Slots of a model that has learned nothing hold no object; here any overlap will do."""
-  monkeypatch.setattr(matching, "MIN_IOU", 0.0)
 
 
 def scenes(batch_size):
@@ -46,6 +40,12 @@ def test_collected_latents_are_those_of_the_model(model):
   assert len(objects.latents) == 4 * 2 + 3  # the invisible ones have pixels, and do not count
   np.testing.assert_array_equal(objects.factors["x"][:2], batch["factors"]["x"][0, 1:3])
   assert collected.share_matched == 1.0
+
+
+@pytest.fixture(autouse=True)
+def any_overlap(monkeypatch):
+  """Slots of a model that has learned nothing hold no object; here any overlap will do."""
+  monkeypatch.setattr("iodine.matching.MIN_IOU", 0.0)
 
 
 def test_objects_without_a_slot_are_told():
