@@ -120,6 +120,15 @@ def test_a_border_is_nobodys(tmp_path, pack):
   assert len(said) == 1
 
 
+def test_masks_without_an_object_are_counted(tmp_path, pack):
+  for i, number in enumerate([0, 255, 3]):
+    picture(tmp_path / "pictures" / f"{i}.png")
+    mask(tmp_path / "masks" / f"{i}.png", [number])
+  found, said = pack(masks=str(tmp_path / "masks"), ignore=[255])
+  assert [r["visibility"].sum() for r in found] == [1, 1, 2]
+  assert any(s.startswith("no object in 2 of 3 masks") and s.endswith("0.png") for s in said)
+
+
 def test_objects_cut_away_are_counted(tmp_path, pack):
   picture(tmp_path / "pictures" / "a.png", 16, 48)
   values = np.zeros([16, 48], np.uint8)
