@@ -12,10 +12,11 @@ import os
 import numpy as np
 from PIL import Image
 
-from datasets import records, scene
-from datasets.generate import Parser
+from datasets import files as records
+from datasets.cli import Parser
+from datasets.specs import get_spec
 
-SPEC = scene.get_spec("images")
+SPEC = get_spec("images")
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 
 

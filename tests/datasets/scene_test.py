@@ -46,7 +46,7 @@ def test_misspelt_names(name, variant, says):
 
 def test_generators_do_without_tensorflow():
   code = (
-    "import sys, datasets.generate, datasets.tetrominoes, datasets.recode; "
+    "import sys, datasets.generate, datasets.generators.tetrominoes, datasets.recode; "
     "sys.exit('tensorflow' in sys.modules)"
   )
   assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from datasets import geometry
+from datasets.generators import geometry
 
 ROOM = 4.0  # from the middle to a wall
 WALL = 1.9  # height

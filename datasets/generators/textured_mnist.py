@@ -13,9 +13,10 @@ import os
 import numpy as np
 from PIL import Image
 
-from datasets import scene
+from datasets.errors import DataError
+from datasets.specs import get_spec
 
-SPEC = scene.get_spec("textured_mnist")
+SPEC = get_spec("textured_mnist")
 CHUNK_SIZE = 500
 NUM_TEXTURES = 20
 PARAMETER_HELP = {
@@ -51,7 +52,7 @@ def _read_idx(path):
   rank = data[3] if data[:3] == b"\0\0\x08" else 0
   shape = np.frombuffer(data, ">u4", rank, 4) if rank else ()
   if not rank or len(data) != 4 + 4 * rank + int(np.prod(shape)):
-    raise ValueError(f"{path} is no IDX file of bytes, or cut off")
+    raise DataError(f"{path} is no IDX file of bytes, or cut off")
   return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
@@ -64,23 +65,19 @@ def _digits(mnist, size):
     bunch = load_digits()
     images, classes = (bunch.images * (255 / 16)).astype(np.uint8), bunch.target
   elif not os.path.exists(mnist):
-    raise ValueError(f"{mnist} does not exist: give an .npz or IDX file of MNIST with --mnist")
+    raise DataError(f"{mnist} does not exist: give an .npz or IDX file of MNIST with --mnist")
   elif mnist.endswith(".npz"):
     with np.load(mnist) as file:
       if "x_train" not in file or "y_train" not in file:
-        raise ValueError(f"{mnist} holds {', '.join(file)}, wanted x_train and y_train")
+        raise DataError(f"{mnist} holds {', '.join(file)}, wanted x_train and y_train")
       images, classes = file["x_train"], file["y_train"]
   else:
     labels = mnist.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
     if labels == mnist or not os.path.exists(labels):
-      raise ValueError(
-        f"found no file of labels for {mnist}: wanted ...labels-idx1-ubyte beside it"
-      )
+      raise DataError(f"found no file of labels for {mnist}: wanted ...labels-idx1-ubyte beside it")
     images, classes = _read_idx(mnist), _read_idx(labels)
   if images.ndim != 3 or len(images) != len(classes):
-    raise ValueError(
-      f"expected images [n, H, W] and n classes, got {images.shape}, {classes.shape}"
-    )
+    raise DataError(f"expected images [n, H, W] and n classes, got {images.shape}, {classes.shape}")
   resized = [Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC) for i in images]
   return np.stack([np.asarray(i) for i in resized]) > 127, classes.astype(np.int64)
 
@@ -95,10 +92,10 @@ def generate_chunk(seed, chunk, *, image_size=28, digit_size=18, mnist=None):
     visibility float32 [N, 3].
 
   Raises:
-    ValueError: the digits cannot be read or do not fit.
+    DataError: the digits cannot be read or do not fit.
   """
   if not 1 <= digit_size <= image_size:
-    raise ValueError(f"expected 1 <= digit_size <= image_size = {image_size}, got {digit_size}")
+    raise DataError(f"expected 1 <= digit_size <= image_size = {image_size}, got {digit_size}")
   masks, classes = _digits(mnist, digit_size)
   rng = np.random.default_rng((seed, chunk))
   texture = rng.permuted(np.tile(np.arange(1, NUM_TEXTURES + 1), (CHUNK_SIZE, 1)), axis=1)[:, :3]

@@ -11,7 +11,9 @@ import pytest
 from scipy import stats
 
 import datasets
-from datasets import clevr_layout, generate, geometry, records
+from datasets import files as records
+from datasets import generate
+from datasets.generators import clevr_layout, geometry
 
 SPEC = datasets.get_spec("clevr")
 ROOT = pathlib.Path(datasets.__file__).parent.parent
@@ -20,7 +22,7 @@ ROOT = pathlib.Path(datasets.__file__).parent.parent
 @pytest.fixture(scope="module")
 def clevr(apply):
   """The generator; what renders must be called through `apply`."""
-  return importlib.import_module("datasets.clevr")
+  return importlib.import_module("datasets.generators.clevr")
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +150,7 @@ def test_a_scene_with_a_hidden_object_is_begun_anew():
 
 
 def test_a_missing_renderer_is_one_sentence(monkeypatch, capsys):
-  for name in ("datasets.clevr", "datasets.rendering"):
+  for name in ("datasets.generators.clevr", "datasets.generators.rendering"):
     monkeypatch.delitem(sys.modules, name, raising=False)
   monkeypatch.delattr(datasets, "rendering", raising=False)
   for name in ("mitsuba", "mitsuba_oidn"):
@@ -312,5 +314,8 @@ def test_refusals(clevr, parameters, says):
 
 
 def test_workers_stay_free_of_tensorflow(clevr):
-  code = "import sys, datasets.clevr, datasets.objects_room; sys.exit('tensorflow' in sys.modules)"
+  code = (
+    "import sys, datasets.generators.clevr, datasets.generators.objects_room; "
+    "sys.exit('tensorflow' in sys.modules)"
+  )
   assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

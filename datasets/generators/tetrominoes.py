@@ -12,9 +12,10 @@ Rules and codes were read off records of the released file:
 
 import numpy as np
 
-from datasets import scene
+from datasets.errors import DataError
+from datasets.specs import get_spec
 
-SPEC = scene.get_spec("tetrominoes")
+SPEC = get_spec("tetrominoes")
 CHUNK_SIZE = 500
 PARAMETER_HELP = {
   "image_size": "height and width in pixels",
@@ -81,12 +82,12 @@ def generate_chunk(seed, chunk, *, image_size=35, block_size=5, num_pieces=3):
     color float32 [N, L, 3], where S = image_size and L = num_pieces + 1.
 
   Raises:
-    ValueError: a piece does not fit into the image, or the pieces into one another's company.
+    DataError: a piece does not fit into the image, or the pieces into one another's company.
   """
   if block_size < 1 or num_pieces < 1:
-    raise ValueError(f"expected block_size, num_pieces >= 1, got {block_size}, {num_pieces}")
+    raise DataError(f"expected block_size, num_pieces >= 1, got {block_size}, {num_pieces}")
   if 4 * block_size > image_size:
-    raise ValueError(
+    raise DataError(
       f"a piece of four blocks of {block_size} pixels does not fit into {image_size} pixels: "
       f"image_size must be at least {4 * block_size}"
     )
@@ -105,7 +106,7 @@ def generate_chunk(seed, chunk, *, image_size=35, block_size=5, num_pieces=3):
     if not len(left):
       break
   else:
-    raise ValueError(
+    raise DataError(
       f"{num_pieces} pieces of {block_size}-pixel blocks found no place in {image_size} x "
       f"{image_size} pixels in {_MAX_TRIES:,} tries: take fewer or smaller ones, or a larger image"
     )

@@ -6,21 +6,23 @@
   identical_color  four to six of one colour
   flights          as train, 16 frames of a camera that flies along its ring
 
-`datasets.room_layout` says what stands where. Masks hold the sky, the floor, two halves of the wall
+`room_layout` says what stands where. Masks hold the sky, the floor, two halves of the wall
 (the pair across x and the pair across y, so that neighbouring walls differ), then the objects. An
 object out of sight has an empty mask.
 """
 
 import numpy as np
 
-from datasets import geometry, rendering, room_layout, scene
+from datasets.errors import DataError, nearest
+from datasets.generators import geometry, rendering, room_layout
+from datasets.specs import get_spec
 
 CHUNK_SIZE = 10
 PARAMETER_HELP = {
   "image_size": "height and width in pixels",
   "quality": f"one of {', '.join(rendering.QUALITIES)}",
 }
-SPECS = {variant: scene.get_spec("objects_room", variant) for variant in room_layout.VARIANTS}
+SPECS = {variant: get_spec("objects_room", variant) for variant in room_layout.VARIANTS}
 
 _SKY = (0.44, 0.61, 0.79)
 _SUN_FROM, _SUN_IRRADIANCE = (0.35, -0.45, 0.82), 1.5
@@ -117,16 +119,16 @@ def generate_chunk(seed, chunk, *, variant="train", image_size=64, quality="good
     and mask [N, T, L, S, S, 1].
 
   Raises:
-    ValueError: there is no such variant, quality or size.
+    DataError: there is no such variant, quality or size.
   """
   for name, value, known in (
     ("variant", variant, room_layout.VARIANTS),
     ("quality", quality, rendering.QUALITIES),
   ):
     if value not in known:
-      raise ValueError(f'no {name} "{value}": {scene.nearest(value, known)}')
+      raise DataError(f'no {name} "{value}": {nearest(value, known)}')
   if image_size < 1:
-    raise ValueError(f"image_size must be at least 1, got {image_size}")
+    raise DataError(f"image_size must be at least 1, got {image_size}")
   kind, entities = room_layout.VARIANTS[variant], np.arange(SPECS[variant].max_entities)
   images, masks = [], []
   for i in range(CHUNK_SIZE):

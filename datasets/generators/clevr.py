@@ -1,6 +1,6 @@
 """CLEVR with masks: three to ten solids on a gray ground, rendered (paper, B.1).
 
-`datasets.clevr_layout` says what stands where (Johnson et al. 2017); lamps, materials and bevels
+`clevr_layout` says what stands where (Johnson et al. 2017); lamps, materials and bevels
 are fitted to CLEVR's Blender scene. A pixel of a mask belongs to the object that a ray through its
 middle hits first.
 
@@ -14,9 +14,11 @@ import functools
 
 import numpy as np
 
-from datasets import clevr_layout, geometry, rendering, scene
+from datasets.errors import DataError, nearest
+from datasets.generators import clevr_layout, geometry, rendering
+from datasets.specs import get_spec
 
-SPEC = scene.get_spec("clevr")
+SPEC = get_spec("clevr")
 CHUNK_SIZE = 10
 PARAMETER_HELP = {
   "image_size": "height and width; square (or one number): the training crop, rendered directly",
@@ -147,16 +149,16 @@ def generate_chunk(
     [N, 11], pixel_coords float32 [N, 11, 3] and size, material, shape, color uint8 [N, 11].
 
   Raises:
-    ValueError: a parameter is out of range.
+    DataError: a parameter is out of range.
   """
   size = tuple(image_size) * (2 if len(image_size) == 1 else 1)
   crop = _crop_of(size)
   if not 1 <= min_objects <= max_objects <= SPEC.max_entities - 1:
-    raise ValueError(
+    raise DataError(
       f"expected 1 <= min_objects <= max_objects <= 10, got {min_objects} and {max_objects}"
     )
   if quality not in rendering.QUALITIES:
-    raise ValueError(f'no quality "{quality}": {scene.nearest(quality, rendering.QUALITIES)}')
+    raise DataError(f'no quality "{quality}": {nearest(quality, rendering.QUALITIES)}')
   conditions = [clevr_layout.parse_combination(text) for text in (without, having)]
   clevr_layout.check_combinations(*conditions)
   # A pixel that covers more of the scene needs more samples to look as clean.
@@ -181,7 +183,7 @@ def _crop_of(size):
       return _WHOLE
     if size[0] == size[1]:
       return SPEC.crop
-  raise ValueError(
+  raise DataError(
     "expected image_size of the shape of 240 x 320 (the whole image) or square (the training "
     f"crop), got {' x '.join(str(n) for n in size)}"
   )

@@ -10,7 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 import datasets
-from datasets import from_images, inspect, recode, records, tetrominoes
+from datasets import files as records
+from datasets import from_images, inspect, recode
+from datasets.generators import tetrominoes
 
 
 def stored(spec, num, seed=0):
@@ -283,13 +285,7 @@ def test_recode_crops_and_resizes_as_the_pipeline_does(tmp_path):
   records.write_records(str(tmp_path / "a"), [record], spec, "released")
   recode.recode(spec, tmp_path / "a", str(tmp_path / "b"), crop=True, size=(128, 128))
   one, two = (
-    next(
-      iter(
-        datasets.load(
-          spec, str(tmp_path / n), split="all", batch_size=1, shuffle=False, drop_remainder=True
-        )
-      )
-    )
+    next(iter(datasets.load(spec, str(tmp_path / n), split="all", batch_size=1)))
     for n in ("a", "b")
   )
   assert one["image"].shape == two["image"].shape == (1, 128, 128, 3)
@@ -351,9 +347,7 @@ def test_from_images(tmp_path):
   batch = next(
     iter(
       datasets.load(
-        datasets.get_spec("images"), out, split="all", batch_size=2, shuffle=False,
-        drop_remainder=True,
-      )
+        datasets.get_spec("images"), out, split="all", batch_size=2)
     )
   )  # fmt: skip
   assert batch["mask"].shape == (2, 3, 16, 16, 1)

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import datasets as digits
 
-from datasets import multi_dsprites, shapes, tetrominoes, textured_mnist
+from datasets.generators import multi_dsprites, shapes, tetrominoes, textured_mnist
 
 LEAST = 1e-4  # p-value; everything is seeded, so a test that passes goes on passing
 

@@ -11,7 +11,8 @@ hides an earlier one, perhaps wholly. Shape codes are those of dSprites: 1 squar
 
 import numpy as np
 
-from datasets import scene
+from datasets.errors import DataError, nearest
+from datasets.specs import get_spec
 
 CHUNK_SIZE = 500
 PARAMETER_HELP = {"image_size": "height and width in pixels"}
@@ -20,7 +21,7 @@ NUM_SPRITES = {
   "binarized": (2, 3),
   "colored_on_colored": (1, 4),
 }
-SPECS = {variant: scene.get_spec("multi_dsprites", variant) for variant in NUM_SPRITES}
+SPECS = {variant: get_spec("multi_dsprites", variant) for variant in NUM_SPRITES}
 
 # Pixels at scale 1 in an image of 64 x 64.
 _SQUARE_SIDE = 19.2
@@ -90,10 +91,10 @@ def generate_chunk(seed, chunk, *, variant="colored_on_grayscale", image_size=64
     scale, visibility float32 [N, L] and color float32 [N, L, C].
 
   Raises:
-    ValueError: there is no such variant.
+    DataError: there is no such variant.
   """
   if variant not in NUM_SPRITES:
-    raise ValueError(f'no variant "{variant}": {scene.nearest(variant, NUM_SPRITES)}')
+    raise DataError(f'no variant "{variant}": {nearest(variant, NUM_SPRITES)}')
   rng = np.random.default_rng((seed, chunk))
   low, num = NUM_SPRITES[variant]
   size = (CHUNK_SIZE, num)

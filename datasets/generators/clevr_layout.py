@@ -8,7 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from datasets import geometry, scene
+from datasets.errors import DataError, nearest
+from datasets.generators import geometry
 
 # Code of an entry: its place, counted from 1.
 SIZES = ("large", "small")
@@ -78,7 +79,7 @@ def parse_combination(text) -> dict:
   """The codes that a phrase such as "green sphere" or "small metal cube" stands for.
 
   Raises:
-    ValueError: a word is no size, material, shape or colour, or there are two of one kind.
+    DataError: a word is no size, material, shape or colour, or there are two of one kind.
   """
   words = {
     word: (name, code)
@@ -89,18 +90,18 @@ def parse_combination(text) -> dict:
   for word in text.lower().split():
     word = word if word in words else word.removesuffix("s")
     if word not in words:
-      raise ValueError(f'"{word}" in "{text}" describes no object: {scene.nearest(word, words)}')
+      raise DataError(f'"{word}" in "{text}" describes no object: {nearest(word, words)}')
     name, code = words[word]
     if name in found:
-      raise ValueError(f'"{text}" names two of one kind of attribute ({name}), expected one')
+      raise DataError(f'"{text}" names two of one kind of attribute ({name}), expected one')
     found[name] = code
   return found
 
 
 def check_combinations(without, having):
-  """Raises ValueError where every object that `having` describes is refused by `without`."""
+  """Raises DataError where every object that `having` describes is refused by `without`."""
   if without and having and without.items() <= having.items():
-    raise ValueError("no scene can have what it must be without: change `without` or `having`")
+    raise DataError("no scene can have what it must be without: change `without` or `having`")
 
 
 def matches(codes, combination) -> np.ndarray:

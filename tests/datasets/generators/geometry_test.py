@@ -1,9 +1,9 @@
-"""datasets.geometry against volumes by Monte Carlo, and a camera against matrices."""
+"""datasets.generators.geometry against volumes by Monte Carlo, and a camera against matrices."""
 
 import numpy as np
 import pytest
 
-from datasets import geometry
+from datasets.generators import geometry
 
 
 def _superellipsoid(points, bevel, power):

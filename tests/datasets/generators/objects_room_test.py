@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import datasets
-from datasets import room_layout
+from datasets.generators import room_layout
 
 SIZE = 16  # pixels of most pictures rendered here
 
@@ -16,12 +16,12 @@ SIZE = 16  # pixels of most pictures rendered here
 @pytest.fixture(scope="module")
 def room(apply):
   """The generator; what renders must be called through `apply`."""
-  return importlib.import_module("datasets.objects_room")
+  return importlib.import_module("datasets.generators.objects_room")
 
 
 @pytest.fixture(scope="module")
 def chunks(apply, room):
-  """variant -> ten records."""
+  """variant -> ten files."""
   parameters = {"image_size": SIZE, "quality": "quick"}
   return {
     variant: apply(room.generate_chunk, (1, 0), {"variant": variant, **parameters})
