@@ -26,7 +26,7 @@ class Strings(NamedTuple):
 
 @functools.cache
 def _messages():
-  """The classes of tensorflow.Example and tensorflow.Features, in a pool of their own."""
+  """Classes of Example, Features, and Example with serialized Features, in a pool of their own."""
   file = descriptor_pb2.FileDescriptorProto(
     name="datasets/example.proto", package="tensorflow", syntax="proto3"
   )
@@ -62,36 +62,48 @@ def _messages():
   )
   entry.options.map_entry = True
   message(file, "Example", ("features", "Features", one))
+  message(file, "Serialized", ("features", field.TYPE_BYTES, one))  # the same on the wire
   pool = descriptor_pool.DescriptorPool()
   pool.Add(file)
-  found = (pool.FindMessageTypeByName(f"tensorflow.{n}") for n in ("Example", "Features"))
+  names = ("Example", "Features", "Serialized")
+  found = (pool.FindMessageTypeByName(f"tensorflow.{name}") for name in names)
   return tuple(map(message_factory.GetMessageClass, found))
 
 
-def encode_example(features) -> bytes:
+def encode_example(features: dict) -> bytes:
   """Serializes a tf.train.Example, features in alphabetical order.
 
   Args:
     features: name -> bytes (one string), or an array: float32, int64, or uint8, which becomes one
       string per byte, as in the released files.
   """
-  message = _messages()[0]()
-  for name, value in features.items():
-    feature = message.features.feature[name]
-    if isinstance(value, bytes):
-      feature.bytes_list.value.append(value)
-      continue
-    value = np.asarray(value)
-    kinds = {"float32": feature.float_list, "int64": feature.int64_list, "uint8": None}
-    if value.dtype.name not in kinds:
-      raise TypeError(f"expected bytes, float32, int64 or uint8, got {value.dtype}")
-    if value.dtype == np.uint8:
-      feature.bytes_list.value.extend(map(_BYTES.__getitem__, value.tobytes()))
-      feature.bytes_list.SetInParent()
-    else:
-      kinds[value.dtype.name].value.extend(value.ravel().tolist())
-      kinds[value.dtype.name].SetInParent()
-  return message.SerializeToString(deterministic=True)
+  _, one_map, whole = _messages()
+  # Concatenated messages are one message. The order of a map's entries is the runtime's own, even
+  # where it calls it deterministic, and files must not depend on it.
+  parts = []
+  for name in sorted(features):
+    message = one_map()
+    _fill(message.feature[name], features[name])
+    parts.append(message.SerializeToString())
+  return whole(features=b"".join(parts)).SerializeToString()
+
+
+def _fill(feature, value):
+  if isinstance(value, bytes):
+    feature.bytes_list.value.append(value)
+    return
+  value = np.asarray(value)
+  if value.dtype == np.uint8:
+    feature.bytes_list.value.extend(map(_BYTES.__getitem__, value.tobytes()))
+  elif value.dtype == np.float32:
+    feature.float_list.value.extend(value.ravel().tolist())
+  elif value.dtype == np.int64:
+    feature.int64_list.value.extend(value.ravel().tolist())
+  else:
+    raise TypeError(f"expected bytes, float32, int64 or uint8, got {value.dtype}")
+  if not value.size:  # an empty list is a list, too
+    lists = {"uint8": "bytes_list", "float32": "float_list", "int64": "int64_list"}
+    getattr(feature, lists[value.dtype.name]).SetInParent()
 
 
 def _parse(payload):

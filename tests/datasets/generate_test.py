@@ -1,8 +1,13 @@
 """The generators against their rules, and datasets.generate: determinism, resuming, refusals."""
 
 import errno
+import gzip
+import hashlib
 import os
 import pathlib
+import threading
+import time
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -266,6 +271,54 @@ def test_the_same_bytes_from_one_go_many_workers_and_a_resume(tmp_path, monkeypa
   assert not [n for n in os.listdir(tmp_path / "c") if "partial" in n]
 
 
+def test_the_bytes_are_those_of_earlier_versions(tmp_path):
+  """Golden: SHA-256 of the records, as they were before CRC-32C and Example came from libraries."""
+  wanted = {
+    ("tetrominoes_quick", "compact", 30): "a8e0ede7932f9339",
+    ("tetrominoes_quick", "released", 30): "72760421d91e0c66",
+    ("multi_dsprites", "compact", 10): "f8b745594ad95d2f",
+    ("multi_dsprites", "released", 3): "f504ca58f5b4f934",
+  }
+  for (name, layout, num), digest in wanted.items():
+    path = generate.generate(
+      name, num, str(tmp_path / layout), seed=4, layout=layout, progress=False
+    )
+    data = pathlib.Path(path).read_bytes()
+    data = gzip.decompress(data) if layout == "released" else data
+    assert hashlib.sha256(data).hexdigest()[:16] == digest, (name, layout)
+
+
+def test_two_at_once_wait_for_one_another(tmp_path, monkeypatch, capfd):
+  """A second process on the same file waits, says so, and finds it whole."""
+  started, go_on, drawn = threading.Event(), threading.Event(), []
+  original = tetrominoes.generate_chunk
+
+  def slow(seed, chunk, **parameters):
+    drawn.append(chunk)
+    started.set()
+    assert go_on.wait(30)
+    return original(seed, chunk, **parameters)
+
+  monkeypatch.setattr(tetrominoes, "generate_chunk", slow)
+  monkeypatch.setattr(
+    generate, "parameters_of", lambda spec: {"image_size": 14, "block_size": 2, "num_pieces": 3}
+  )
+  with futures.ThreadPoolExecutor(2) as pool:
+    one = pool.submit(_make, tmp_path, num=20)
+    assert started.wait(30)
+    two = pool.submit(_make, tmp_path, num=20)
+    said = ""
+    while "another process is making" not in said:
+      assert not two.done()
+      said += capfd.readouterr().err
+      time.sleep(0.01)
+    go_on.set()
+    assert one.result(30) == two.result(30)
+  assert drawn == [0]
+  left = sorted(os.listdir(tmp_path))
+  assert left == ["tetrominoes_quick.tfrecords", "tetrominoes_quick.tfrecords.index.json"]
+
+
 def test_a_partial_file_of_another_seed_is_not_gone_on_with(tmp_path):
   other = tmp_path / "tetrominoes_quick.tfrecords.partial"
   other.write_bytes(b"x" * 100)
@@ -307,6 +360,7 @@ def test_a_full_disk_leaves_no_file_under_the_final_name(tmp_path, monkeypatch):
     (["tetrominoes", "--num", "x"], "invalid int value"),
     (["cater_train", "--num", "3"], "no generator"),
     (["--num", "3"], "name"),
+    (["tetrominoes", "--num", "3", "--seed", "-1"], "seed must be at least 0, got -1"),
   ],
 )
 def test_misspelt_commands_get_one_sentence(arguments, says, capsys, tmp_path):
@@ -317,6 +371,16 @@ def test_misspelt_commands_get_one_sentence(arguments, says, capsys, tmp_path):
   assert says in message
   assert len(message.strip().splitlines()) == 1
   assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_the_folder_gets_one_sentence(tmp_path, capsys):
+  (tmp_path / "data").write_text("")
+  with pytest.raises(SystemExit) as stopped:
+    generate.main(["tetrominoes_quick", "--num", "3", "--out", str(tmp_path / "data")])
+  message = capsys.readouterr().err.strip()
+  assert stopped.value.code == 2
+  assert f"{tmp_path / 'data'} cannot be made a folder" in message
+  assert len(message.splitlines()) == 1
 
 
 def test_the_command_makes_a_file_that_loads(tmp_path, capsys):

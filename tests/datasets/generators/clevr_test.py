@@ -288,11 +288,9 @@ def test_the_same_file_from_one_worker_and_two(clevr, tmp_path):
     SPEC,
     str(made[0]),
     batch_size=13,
-    image_size=(16, 16),
     split="all",
-    shuffle=False,
-    drop_remainder=False,
-    num_epochs=1,
+    form=datasets.Form(image_size=(16, 16)),
+    order=datasets.Order(num_epochs=1),
   )
   factors = batch["factors"]
   assert not ((factors["color"] == 3) & (factors["shape"] == 1)).numpy().any()

@@ -12,6 +12,7 @@ import datasets
 from datasets import files as records
 from datasets.generators import multi_dsprites, tetrominoes
 from datasets.pipeline.order import Batches
+from tests.datasets.helpers import stored
 
 TETRIS = datasets.get_spec("tetrominoes_quick")
 SPRITES = datasets.get_spec("multi_dsprites")
@@ -24,7 +25,7 @@ def tetris():
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory, tetris):
+def records_of(tmp_path_factory, tetris):
   """A hundred scenes: name -> path, for both layouts and for ten per shard."""
   folder = tmp_path_factory.mktemp("files")
   paths = {}
@@ -71,8 +72,8 @@ def indices(*args, **kwargs):
 
 
 @pytest.mark.parametrize(("layout", "cache"), WAYS)
-def test_a_batch_is_the_scenes_it_says(files, tetris, layout, cache):
-  dataset = load(files[layout], cache=cache, split="all", num_epochs=None)
+def test_a_batch_is_the_scenes_it_says(records_of, tetris, layout, cache):
+  dataset = load(records_of[layout], cache=cache, split="all", num_epochs=None)
   batch = next(iter(dataset))
   for name, value in {**batch, **batch["factors"]}.items():
     if name != "factors":
@@ -92,10 +93,10 @@ def test_a_batch_is_the_scenes_it_says(files, tetris, layout, cache):
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_several_files_of_mixed_layouts_are_numbered_through(files, tetris, cache):
+def test_several_files_of_mixed_layouts_are_numbered_through(records_of, tetris, cache):
   kwargs = {"split": "all", "shuffle": False, "drop_remainder": False, "cache": cache}
-  assert flat(indices(files["shards"], **kwargs)) == list(range(100))
-  for batch in load(files["shards"], **kwargs):
+  assert flat(indices(records_of["shards"], **kwargs)) == list(range(100))
+  for batch in load(records_of["shards"], **kwargs):
     for image, number in zip(batch["image"], batch["index"].numpy(), strict=True):
       np.testing.assert_allclose(image, tetris[number]["image"] / 255.0, atol=1e-7)
 
@@ -112,36 +113,36 @@ def test_splits():
 
 
 @pytest.mark.parametrize(("layout", "cache"), WAYS)
-def test_every_epoch_holds_every_scene_once_in_another_order(files, layout, cache):
-  batches = indices(files[layout], cache=cache, drop_remainder=False, num_epochs=2)
+def test_every_epoch_holds_every_scene_once_in_another_order(records_of, layout, cache):
+  batches = indices(records_of[layout], cache=cache, drop_remainder=False, num_epochs=2)
   assert [len(b) for b in batches] == ([8] * 8 + [6]) * 2
   one, two = flat(batches[:9]), flat(batches[9:])
   assert sorted(one) == sorted(two) == list(range(70))
   assert one != two
   assert one != sorted(one)
-  validation = indices(files[layout], split="validation", shuffle=False, cache=cache)
+  validation = indices(records_of[layout], split="validation", shuffle=False, cache=cache)
   assert flat(validation) == list(range(70, 86))
 
 
 @pytest.mark.parametrize(("layout", "cache"), WAYS)
-def test_resuming_and_slices(files, layout, cache):
+def test_resuming_and_slices(records_of, layout, cache):
   kwargs = {"cache": cache, "num_epochs": 3, "seed": 5}
-  whole = indices(files[layout], **kwargs)
-  assert whole == indices(files[layout], **kwargs)
+  whole = indices(records_of[layout], **kwargs)
+  assert whole == indices(records_of[layout], **kwargs)
   for start in (1, 8, 11, 23):
-    assert indices(files[layout], start_batch=start, **kwargs) == whole[start:]
+    assert indices(records_of[layout], start_batch=start, **kwargs) == whole[start:]
   halves = [
-    indices(files[layout], batch_size=4, input_pipeline_id=i, num_input_pipelines=2, **kwargs)
+    indices(records_of[layout], batch_size=4, input_pipeline_id=i, num_input_pipelines=2, **kwargs)
     for i in range(2)
   ]
   assert [a + b for a, b in zip(*halves, strict=True)] == whole
-  assert indices(files[layout], **{**kwargs, "seed": 6}) != whole
+  assert indices(records_of[layout], **{**kwargs, "seed": 6}) != whole
 
 
-def test_slices_of_a_last_smaller_batch(files):
+def test_slices_of_a_last_smaller_batch(records_of):
   kwargs = {"drop_remainder": False, "num_train": 13, "shuffle": False, "batch_size": 3}
   slices = [
-    indices(files["compact"], input_pipeline_id=i, num_input_pipelines=2, **kwargs)
+    indices(records_of["compact"], input_pipeline_id=i, num_input_pipelines=2, **kwargs)
     for i in range(2)
   ]
   assert sorted(flat(slices[0] + slices[1])) == list(range(13))
@@ -149,9 +150,11 @@ def test_slices_of_a_last_smaller_batch(files):
   assert [len(b) for b in slices[1]] == [3, 3, 1]
 
 
-def test_the_order_does_not_depend_on_the_cache(files):
-  assert indices(files["compact"], cache=True) == indices(files["compact"], cache=False)
-  assert indices(files["compact"]) == indices(files["released"])  # small enough for the cache
+def test_the_order_does_not_depend_on_the_cache(records_of):
+  assert indices(records_of["compact"], cache=True) == indices(records_of["compact"], cache=False)
+  assert indices(records_of["compact"]) == indices(
+    records_of["released"]
+  )  # small enough for the cache
 
 
 @pytest.mark.parametrize(("layout", "cache"), WAYS)
@@ -225,13 +228,26 @@ def test_video_and_context(tmp_path, cache):
   np.testing.assert_array_equal(batch["visibility"][0], [1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0])
   np.testing.assert_array_equal(batch["factors"]["object_positions"][0], record["object_positions"])
   np.testing.assert_array_equal(batch["context"]["camera_matrix"][0], record["camera_matrix"])
+  kwargs = {"batch_size": 2, "split": "all", "cache": cache, "num_frames": 5, "seed": 1}
+  (batch,) = load(str(tmp_path / "x"), spec, **kwargs)
+  for i in range(2):  # what is stored frame by frame is cut with the frames
+    (start,) = [
+      s
+      for s in range(29)
+      if np.array_equal(batch["context"]["camera_matrix"][i], record["camera_matrix"][s : s + 5])
+    ]
+    window = slice(start, start + 5)
+    np.testing.assert_array_equal(batch["mask"][i], record["mask"][window] / 255)
+    np.testing.assert_array_equal(
+      batch["factors"]["object_positions"][i], record["object_positions"][:, window]
+    )
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_damage(files, tmp_path, cache, caplog):
+def test_damage(records_of, tmp_path, cache, caplog):
   path = tmp_path / "damaged"
-  data = bytearray(pathlib.Path(files["compact"]).read_bytes())
-  data[int(records.RecordFile(files["compact"]).offsets()[7][0]) + 50] ^= 1
+  data = bytearray(pathlib.Path(records_of["compact"]).read_bytes())
+  data[int(records.RecordFile(records_of["compact"]).offsets()[7][0]) + 50] ^= 1
   path.write_bytes(data)
   kwargs = {"cache": cache, "shuffle": False, "drop_remainder": False}
   if cache:
@@ -246,8 +262,8 @@ def test_damage(files, tmp_path, cache, caplog):
   assert "skipped 1 damaged records" in caplog.text
 
 
-def test_refusals(files, tmp_path):
-  compact = files["compact"]
+def test_refusals(records_of, tmp_path):
+  compact = records_of["compact"]
   for kwargs, error, says in (
     ({"batch_size": 71}, datasets.DataError, "batch of 71 is larger than the train split"),
     ({"num_validation": 320}, datasets.DataError, "holds 100 records, too few for a train split"),
@@ -262,21 +278,110 @@ def test_refusals(files, tmp_path):
       load(**{"path": compact, **kwargs})
 
 
-def test_check_and_describe(files, tmp_path):
-  seen = datasets.check(TETRIS, files["released"])
+def test_check_and_describe(records_of, tmp_path):
+  seen = datasets.check(TETRIS, records_of["released"])
   assert seen == {
-    "files": [files["released"]],
+    "files": [records_of["released"]],
     "layout": "released",
     "compression": "GZIP",
     "image_shape": (14, 14, 3),
   }
-  text = datasets.describe(TETRIS, files["compact"], splits=datasets.Splits(90, **SMALL))
+  text = datasets.describe(TETRIS, records_of["compact"], splits=datasets.Splits(90, **SMALL))
   assert "train 70 (records 0 to 69), validation 20 (records 70 to 89)" in text
   assert "the file has 100 records, so training has fewer than the 90 asked" in text
   cut = tmp_path / "cut"
-  cut.write_bytes(pathlib.Path(files["compact"]).read_bytes()[:-3])
+  cut.write_bytes(pathlib.Path(records_of["compact"]).read_bytes()[:-3])
   with pytest.raises(datasets.DataError, match="record 99: the file is cut off"):
     datasets.check(TETRIS, cut)
+
+
+def test_a_split_of_no_records_is_allowed_and_says_so_when_loaded(records_of, tmp_path):
+  path = records_of["compact"]
+  kwargs = {"num_validation": 0, "num_test": 0}
+  text = datasets.describe(TETRIS, path, splits=datasets.Splits(**kwargs))
+  assert "train 100 (records 0 to 99), no validation, no test" in text
+  assert sorted(flat(indices(path, **kwargs, drop_remainder=False))) == list(range(100))
+  for split in ("validation", "test"):
+    with pytest.raises(datasets.DataError, match=f"is empty, as num_{split}=0 says"):
+      load(path, split=split, **kwargs)
+
+
+def test_a_selection_is_filtered(tmp_path):
+  """Generated clevr6 records are CLEVR's, and either name reads them, with its own filter."""
+  spec = datasets.get_spec("clevr6")
+  scenes = stored(spec, 5)
+  for number, record in enumerate(scenes):
+    record["visibility"][:] = np.arange(11) <= number + 2  # 2 to 6 objects
+  path = str(tmp_path / "x")
+  records.write_records(path, scenes, spec)
+  for name, wanted in (("clevr6", [1, 2, 3, 4]), ("clevr", [0, 1, 2, 3, 4])):
+    for cache in (True, False):
+      kwargs = {"split": "all", "shuffle": False, "batch_size": 1, "image_size": (16, 16)}
+      assert flat(indices(path, datasets.get_spec(name), cache=cache, **kwargs)) == wanted
+  with pytest.raises(datasets.DataError, match="has exactly 1 objects"):
+    load(path, datasets.get_spec("clevr_single"), split="all", image_size=(16, 16))
+
+
+def _videos(tmp_path, num=12, num_frames=6):
+  """Flights whose frame t is of gray value t, with one object in the first frame only."""
+  spec = datasets.get_spec("objects_room_flights")
+  scenes = []
+  for _ in range(num):
+    image = np.broadcast_to(np.arange(num_frames)[:, None, None, None], (num_frames, 64, 64, 3))
+    labels = np.zeros((num_frames, 64, 64), np.uint8)
+    labels[0, :4] = 5
+    mask = records.mask_from_labels(labels, "TLHW1", 7)
+    scenes.append({"image": image.astype(np.uint8), "mask": mask})
+  path = str(tmp_path / "videos")
+  records.write_records(path, scenes, spec)
+  return spec, path
+
+
+def _first_frames(batches):
+  return [np.rint(batch["image"][:, 0, 0, 0, 0] * 255).astype(int).tolist() for batch in batches]
+
+
+def test_windows_of_videos(tmp_path):
+  spec, path = _videos(tmp_path)
+  kwargs = {"split": "all", "num_frames": 3, "batch_size": 4, "num_epochs": 2, "seed": 3}
+  for cache in (True, False):
+    batches = list(load(path, spec, shuffle=False, cache=cache, **kwargs))
+    assert batches[0]["image"].shape == (4, 3, 64, 64, 3)
+    assert batches[0]["mask"].shape == (4, 3, 7, 64, 64, 1)
+    assert _first_frames(batches) == [[0] * 4] * 6
+    np.testing.assert_array_equal(batches[0]["visibility"][0], [1, 1, 1, 1, 0, 1, 0])
+  batches = list(load(path, spec, cache=True, **kwargs))
+  starts = _first_frames(batches)
+  assert set(flat(starts)) == {0, 1, 2, 3}
+  assert starts == _first_frames(load(path, spec, cache=False, **kwargs))
+  assert starts[2:] == _first_frames(load(path, spec, start_batch=2, **kwargs))
+  assert starts != _first_frames(load(path, spec, **{**kwargs, "seed": 4}))
+  for batch, firsts in zip(batches, starts, strict=True):
+    frames = np.rint(batch["image"][..., 0, 0, 0] * 255)
+    np.testing.assert_array_equal(frames, np.add.outer(firsts, range(3)))
+    # The object is there where the window holds the first frame.
+    np.testing.assert_array_equal(batch["visibility"][:, 5], np.array(firsts) == 0)
+  halves = [
+    _first_frames(
+      load(
+        path,
+        spec,
+        **{**kwargs, "batch_size": 2},
+        input_pipeline_id=i,
+        num_input_pipelines=2,
+      )
+    )
+    for i in range(2)
+  ]
+  assert [a + b for a, b in zip(*halves, strict=True)] == starts
+
+
+def test_videos_too_short_and_no_videos(records_of, tmp_path):
+  spec, path = _videos(tmp_path, num=1)
+  with pytest.raises(datasets.DataError, match="holds videos of 6 frames, wanted num_frames=7"):
+    load(path, spec, num_frames=7, split="all")
+  with pytest.raises(datasets.DataError, match="holds images, not videos"):
+    load(records_of["compact"], num_frames=2)
 
 
 def test_the_window_order_is_a_permutation():

@@ -1,4 +1,4 @@
-"""datasets.scene: specs found by name, and lightness of the import."""
+"""datasets.specs: specs found by name, and lightness of the import."""
 
 import subprocess
 import sys
@@ -27,6 +27,8 @@ def test_released_sizes():
 def test_variants_and_aliases():
   assert datasets.get_spec("multi_dsprites", "binarized").name == "multi_dsprites_binarized"
   assert datasets.get_spec("clevr_with_masks").name == "clevr"
+  clevr6 = datasets.get_spec("clevr6")  # 3 to 6 objects is part of what it means
+  assert (clevr6.min_objects, clevr6.max_objects, clevr6.stored_name) == (3, 6, "clevr")
   assert datasets.get_spec("objects_room", "empty_room").max_entities == 4
 
 
