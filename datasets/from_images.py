@@ -17,11 +17,13 @@ import sys
 
 import numpy as np
 
-from datasets import DataError, pictures, records, scene
+from datasets import DataError, pictures
+from datasets import files as records
 from datasets import masks as mask_files
-from datasets.generate import Parser
+from datasets.cli import Parser
+from datasets.specs import get_spec
 
-SPEC = scene.get_spec("images")
+SPEC = get_spec("images")
 
 
 def pack(

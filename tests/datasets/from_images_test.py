@@ -7,15 +7,16 @@ import pytest
 from PIL import Image
 
 import datasets
-from datasets import from_images, records
-from tests.datasets import files
+from datasets import files as records
+from datasets import from_images
+from tests.datasets import made
 
 SPEC = datasets.get_spec("images")
 
 
 def picture(path, height=16, width=16, seed=0):
   path.parent.mkdir(exist_ok=True, parents=True)
-  pixels = files.picture(height, width, seed=seed)
+  pixels = made.picture(height, width, seed=seed)
   Image.fromarray(pixels).save(path)
   return pixels
 
@@ -70,7 +71,7 @@ def test_the_picture_lies_on_its_mask_when_turned(tmp_path, pack):
   folder = tmp_path / "pictures"
   folder.mkdir()
   stored = Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1)))
-  stored.save(folder / "a.jpg", exif=files.oriented(6), quality=95)
+  stored.save(folder / "a.jpg", exif=made.oriented(6), quality=95)
   Image.fromarray(upright // 255).save(folder / "a.png")
   [record], _ = pack(masks=str(folder), size=(24, 16), grayscale=True)
   np.testing.assert_array_equal(record["image"][..., 0] > 128, record["labels"] == 1)
@@ -110,8 +111,8 @@ def test_a_border_is_nobodys(tmp_path, pack):
   batch = next(
     iter(
       datasets.load(
-        SPEC, str(tmp_path / "images.tfrecords"), split="all", batch_size=1, shuffle=False,
-        drop_remainder=True,
+        SPEC, str(tmp_path / "images.tfrecords"), split="all", batch_size=1,
+        order=datasets.Order(shuffle=False),
       )
     )
   )  # fmt: skip
