@@ -48,8 +48,7 @@ def test_layers_compute_low_on_float32_variables(make, plain, dtype, error):
 def test_likelihood_and_posterior_stay_in_float32(decoder):
   images = next(iter(scenes()))["image"]
   full, low = (
-    Iodine(MODEL.replace(decoder=decoder, precision=p))
-    for p in ("float32", "mixed_bfloat16")
+    Iodine(MODEL.replace(decoder=decoder, precision=p)) for p in ("float32", "mixed_bfloat16")
   )
   for model in (full, low):
     model.create_variables()
