@@ -11,6 +11,7 @@ from pydantic import Field
 from iodine.baselines import layers
 from iodine.baselines.monet_networks import AttentionNetwork, ComponentDecoder
 from iodine.config import Count, ModelConfig, Positive, Sizes
+from iodine.distributions import MIN_STDDEV
 from iodine.noise import Noise
 from iodine.outputs import Latents, SlotOutput
 from iodine.slot_model import SlotModel, State
@@ -215,7 +216,7 @@ class Monet(SlotModel):
   def posterior(self, params: tf.Tensor) -> tfd.Normal:
     """params [..., 2 Z] = [mean | raw scale] -> tfd.Normal with batch shape [..., Z]."""
     mean, raw = tf.split(params, 2, axis=-1)
-    return tfd.Normal(mean, tf.nn.softplus(raw) + tf.cast(1e-8, raw.dtype))
+    return tfd.Normal(mean, tf.maximum(tf.nn.softplus(raw), MIN_STDDEV))
 
   def latent_kl(self, posterior: tfd.Normal, z: tf.Tensor) -> tf.Tensor:
     """KL of each latent from N(0, 1): [B, K, Z]."""
