@@ -206,7 +206,7 @@ class Monet(SlotModel):
     return tf.reduce_sum(tf.exp(log_masks) * (log_masks - decoded), axis=[1, 2, 3, 4])
 
   def _floored(self, masks):
-    masks = tf.maximum(masks, tf.cast(self.config.mask_floor, masks.dtype))
+    masks = tf.maximum(masks, tf.constant(self.config.mask_floor, masks.dtype))
     return tf.math.log(masks / tf.reduce_sum(masks, axis=1, keepdims=True))
 
   def scaled(self, images: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,8 @@ import tensorflow_probability as tfp
 
 from iodine.baselines import Monet, MonetConfig
 from iodine.baselines.monet_networks import AttentionNetwork, ComponentDecoder
+from tests import golden
+from tests.golden import relative_error
 from tests.iodine.baselines import parity
 
 tfd = tfp.distributions
@@ -57,9 +59,9 @@ class Genesis(GivenNoise):
       config.attention_channels, config.attention_sizes, (4, 4, 8, 8), norm_scale=True
     )
     self.encoder = snt.Sequential(
-      [
-        layer if not isinstance(layer, snt.Conv2D) else padded(layer)
-        for layer in self.encoder._layers
+      [MaskFirst()]
+      + [
+        padded(layer) if isinstance(layer, snt.Conv2D) else layer for layer in self.encoder._layers
       ]
     )
     self.decoder = ComponentDecoder(config.image_size, config.decoder_channels, tf.sigmoid)
@@ -81,6 +83,13 @@ class Genesis(GivenNoise):
       return super().latent_kl(posterior, z)
     zero = tf.zeros([], z.dtype)
     return posterior.log_prob(z) - tfd.Normal(zero, zero + 1).log_prob(z)
+
+
+class MaskFirst(snt.Module):
+  """The first layer's order of inputs: the mask before the image."""
+
+  def __call__(self, x):
+    return tf.gather(x, [3, 0, 1, 2], axis=-1)
 
 
 def padded(conv):
@@ -132,9 +141,6 @@ def genesis_pairs(model, values):
   for layer, name in layers:
     found += [(layer.w, f"{name}.weight"), (layer.b, f"{name}.bias")]
   assert {name for _, name in found} == set(values)
-  values = dict(values)
-  first = "comp_vae.encoder_module.module.0.weight"
-  values[first] = values[first][:, :, [1, 2, 3, 0]]  # it reads the mask before the image
   return [(v, values[name]) for v, name in found]
 
 
@@ -142,11 +148,10 @@ def with_weights(sequential):
   return [layer for layer in sequential._layers if hasattr(layer, "w")]
 
 
-@pytest.fixture(scope="module", params=["monet", "monet_genesis"])
-def run(request, reference):
+@pytest.fixture(scope="module", params=golden.sources(["monet", "monet_genesis"]), ids="-".join)
+def run(request):
   """The reference's arrays, our model with its variables, output, loss and gradients."""
-  arrays = dict(np.load(reference / f"{request.param}.npz"))
-  genesis = request.param == "monet_genesis"
+  arrays, genesis = golden.load(request), request.param[0] == "monet_genesis"
   model = Genesis(GENESIS) if genesis else GivenNoise(MONET)
   model.eps = arrays["eps"]
   images = tf.constant(arrays["image"].astype(np.float64))
@@ -177,7 +182,7 @@ def test_every_output_agrees(run):
   else:
     ours["loss_kld"] = output.terms["kl"]
   for name, value in ours.items():
-    assert parity.relative_error(value, arrays[f"out/{name}"]) < TOLERANCE, name
+    assert relative_error(value, arrays[f"out/{name}"]) < TOLERANCE, name
 
 
 def test_gradient_of_every_variable_agrees(run):
@@ -194,8 +199,8 @@ def test_the_kl_in_closed_form_agrees(run):
   output, loss, gradients = parity.loss_and_gradients(model, images)
   model.monte_carlo = True
   kl = tf.reduce_sum(output.latents.kl[0], axis=-1)
-  assert parity.relative_error(kl, arrays["out/kl_l_analytic"]) < TOLERANCE
-  assert parity.relative_error(loss, arrays["out/total_loss_analytic"]) < TOLERANCE
+  assert relative_error(kl, arrays["out/kl_l_analytic"]) < TOLERANCE
+  assert relative_error(loss, arrays["out/total_loss_analytic"]) < TOLERANCE
   expected = pairs(model, parity.section(arrays, "grad_analytic/"))
   assert parity.worst_gradient(gradients, expected) < TOLERANCE
 
@@ -207,12 +212,43 @@ def test_stopping_the_gradients_changes_the_attention_s_alone(run):
   whole = GivenNoise(MONET.replace(stop_gradients=False))
   whole.eps = model.eps
   whole(images)
-  parity.assign(
-    whole, list(zip(whole.trainable_variables, model.trainable_variables, strict=True))
-  )
+  parity.assign(whole, list(zip(whole.trainable_variables, model.trainable_variables, strict=True)))
   same, _, others = parity.loss_and_gradients(whole, images)
   np.testing.assert_array_equal(same.loss, output.loss)
   for ours, theirs in zip(whole.trainable_variables, model.trainable_variables, strict=True):
-    error = parity.relative_error(others[id(ours)], gradients[id(theirs)])
+    error = relative_error(others[id(ours)], gradients[id(theirs)])
     in_attention = any(ours is v for v in whole.attention.trainable_variables)
     assert (error > 1e-3) if in_attention else (error < TOLERANCE), ours.name
+
+
+@pytest.mark.parametrize(
+  ("size", "blocks"), [(32, (32, 32, 64, 64)), (64, (32, 32, 64, 64, 64)), (35, (32, 32, 64, 64))]
+)
+def test_the_u_net_is_as_deep_as_the_image_asks_for(size, blocks):
+  assert MonetConfig(image_size=(size, size, 3)).unet_channels == blocks
+
+
+def test_full_size_has_the_published_number_of_parameters():
+  variables = Monet(MonetConfig(image_size=(64, 64, 3))).create_variables()
+  assert sum(v.shape.num_elements() for v in variables) == 1_019_717
+
+
+def test_any_size_of_image_and_the_masks_sum_to_one():
+  model = Monet(MONET.replace(image_size=(21, 14, 3), attention_channels=(4, 5, 6)))
+  images = tf.constant(np.random.default_rng(0).uniform(size=[2, 21, 14, 3]))
+  output = model(images, num_slots=4)
+  assert output.means.shape == [1, 2, 4, 21, 14, 3]
+  np.testing.assert_allclose(tf.reduce_sum(output.masks, axis=2), 1, rtol=1e-12)
+
+
+def test_annealing_sigma_keeps_the_background_s_ratio():
+  model = Monet(MONET)
+  model.sigma.assign(0.22)
+  np.testing.assert_allclose(model.sigmas(3)[:, 0, 0, 0], [0.18, 0.22, 0.22], rtol=1e-12)
+
+
+def test_a_floor_under_the_masks_keeps_the_kl_finite():
+  log_masks = tf.constant([0.0, -200.0], tf.float64)[None, :, None, None, None]
+  kl = Monet(MONET.replace(mask_floor=1e-5)).mask_kl(log_masks, log_masks[:, ::-1])
+  masks = np.array([1.0, 1e-5]) / (1 + 1e-5)
+  np.testing.assert_allclose(kl, [np.sum(masks * np.log(masks / masks[::-1]))], rtol=1e-9)
