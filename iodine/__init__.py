@@ -1,22 +1,13 @@
 """IODINE (Greff et al. 2019) in TensorFlow 2: the model, its training, evaluation and figures."""
 
 import importlib
-import os
 
-# Off by default on processors without VNNI, where it makes the convolutions several times faster.
-# It must be set before TensorFlow is imported; a value of the user's own stands.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-from iodine import allocator
-
-allocator.keep_freed_memory()
-
+from iodine import process  # noqa: F401  first of all: it settles what TensorFlow reads on import
 from iodine.build import build_model, make_config
 from iodine.config import IodineConfig, ModelConfig
 from iodine.model import Iodine
 from iodine.outputs import Latents, SlotOutput
-
-__version__ = "0.1.0"  # pyproject.toml's
+from iodine.version import __version__
 
 __all__ = [
   "Iodine",
@@ -24,13 +15,14 @@ __all__ = [
   "Latents",
   "ModelConfig",
   "SlotOutput",
+  "__version__",
   "build_model",
   "load",
   "make_config",
 ]
 
 
-def __getattr__(name):
-  if name == "load":  # not before it is asked for: it draws in matplotlib
+def __getattr__(name: str):
+  if name == "load":
     return importlib.import_module("iodine.serving").load
   raise AttributeError(f"module iodine has no attribute {name!r}")

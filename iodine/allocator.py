@@ -1,8 +1,8 @@
 """The C library's memory allocator, told to keep what TensorFlow frees.
 
-On the CPU, TensorFlow allocates every tensor with malloc and frees it a moment later. glibc maps large
-blocks afresh each time and gives them back when they are freed, so that the system has to clear and
-map each of their pages again: up to half of a training's time.
+On the CPU, TensorFlow allocates every tensor with malloc and frees it a moment later. glibc maps
+large blocks afresh each time and gives them back when they are freed, so that the system has to
+clear and map each of their pages again: up to half of a training's time on some machines.
 """
 
 import ctypes

@@ -30,7 +30,9 @@ class LatentGaussian:
     """params [..., 2 Z] -> tfd.Normal with batch shape [..., Z]."""
     mean, raw = tf.split(params, 2, axis=-1)
     if self._scale == "variance":
-      return tfd.Normal(mean, tf.sqrt(tf.nn.softplus(raw)))
+      # a floor that changes no number above it: softplus(-110) is 0 in float32, the KL infinite
+      variance = tf.maximum(tf.nn.softplus(raw), tf.constant(MIN_STDDEV**2, raw.dtype))
+      return tfd.Normal(mean, tf.sqrt(variance))
     return tfd.Normal(mean, tf.nn.softplus(raw) + MIN_STDDEV)
 
   def prior(self, latent_size, dtype=tf.float32):

@@ -4,7 +4,8 @@
 class UserError(ValueError):
   """An input that cannot be served; its text is one sentence for whoever gave it.
 
-  The commands print it and exit with code 2. Every other exception is a bug and keeps its traceback.
+  The commands print it and exit with code 2; every other exception is a bug and keeps its
+  traceback.
   """
 
 

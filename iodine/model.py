@@ -92,7 +92,7 @@ class Iodine(SlotModel):
     return Timeline(num_decodes, weights, target_lag=lag)
 
   def iterations_of(self, num_frames: int) -> int:
-    """All frames are decoded: T is their number, one less where T refinements make T + 1 decodes."""
+    """T that decodes every frame: their number, or one less (`final_decode`)."""
     return max(num_frames - int(self.config.released.final_decode), 1)
 
   def weights(self) -> dict[str, tf.Variable]:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 _BLOCK = 4  # numbers that Philox makes at each value of its counter
@@ -43,12 +44,12 @@ class Noise(NamedTuple):
     seed = tf.random.experimental.stateless_fold_in(self.seed, self.iteration)
     mixed = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
     rows = 1 if self.shared else batch_size
-    row_size = tf.reduce_prod(tf.cast(tf.stack(row_shape), tf.int64))
+    row_size = _product(row_shape)
     # Example i's numbers begin at i * row_size of one stream: the counter is set to the block that
     # holds its first, instead of drawing all that come before.
-    start = tf.cast(self.first_index, tf.int64) * row_size
+    start = tf.cast(self.first_index, tf.int64) * tf.cast(row_size, tf.int64)
     block = tf.cast(tf.stack([start // _BLOCK, 0]), tf.uint64)
-    size = tf.cast(rows, tf.int64) * row_size
+    size = _product([rows, row_size])
     numbers = operation(
       shape=[size + _BLOCK - 1],
       key=mixed.key,
@@ -56,11 +57,19 @@ class Noise(NamedTuple):
       alg=tf.constant(1, tf.int32),  # Philox
       dtype=tf.float32,
     )
-    numbers = tf.slice(numbers, [start % _BLOCK], [size])
+    numbers = tf.slice(numbers, [start % _BLOCK], [tf.cast(size, tf.int64)])
     numbers = tf.reshape(numbers, tf.stack([rows, *row_shape]))
     if self.shared:
       numbers = tf.broadcast_to(numbers, tf.stack([batch_size, *row_shape]))
     return numbers
+
+
+def _product(numbers):
+  """A number where all are known, so that shapes stay static, else a tensor."""
+  known = [tf.get_static_value(number) for number in numbers]
+  if None in known:
+    return tf.reduce_prod(tf.stack(numbers))
+  return int(np.prod(known))
 
 
 def new_seed() -> tf.Tensor:

@@ -94,7 +94,14 @@ class SlotModel(snt.Module, abc.ABC):
     return tf.cast(noise.normal(batch_size, [num_slots, self.latent_size]), self.dtype)
 
   def __call__(
-    self, images, *, num_iterations=None, num_slots=None, seed=None, first_index=0
+    self,
+    images,
+    *,
+    num_iterations=None,
+    num_slots=None,
+    seed=None,
+    first_index=0,
+    shared_noise=False,
   ) -> SlotOutput:
     """Unrolled inference: `unroll.unroll` of images that are checked.
 
@@ -105,6 +112,7 @@ class SlotModel(snt.Module, abc.ABC):
       seed: int32 [2]; None draws one. The noise of an image at an iteration is a function of
         (seed, iteration, first_index + its row), of nothing else: not of the batch size.
       first_index: index of the batch's first image in whatever the images are counted in.
+      shared_noise: all images get the noise of that first one (`Noise.shared`).
 
     Raises:
       UserError: the images' rank, size or type is wrong, K or T too small, a sequence too short.
@@ -118,6 +126,7 @@ class SlotModel(snt.Module, abc.ABC):
       num_slots=num_slots,
       seed=new_seed() if seed is None else seed,
       first_index=first_index,
+      shared_noise=shared_noise,
     )
 
   def create_variables(self) -> tuple[tf.Variable, ...]:

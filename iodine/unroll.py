@@ -76,8 +76,9 @@ def unroll(
   *,
   num_iterations=None,
   num_slots=None,
-  seed=None,
+  seed,
   first_index=0,
+  shared_noise: bool = False,
 ) -> SlotOutput:
   """Every decode of an inference, for a loss: SlotOutput with [D, B] and Eq. 4 as its `loss`.
 
@@ -88,6 +89,7 @@ def unroll(
     num_slots: K, a number; the model's by default.
     seed: int32 [2].
     first_index: see `Noise`.
+    shared_noise: see `Noise.shared`.
 
   Raises:
     UserError: the sequence is too short.
@@ -97,14 +99,15 @@ def unroll(
   num_slots = model.config.num_slots if num_slots is None else num_slots
 
   def step(frame, state, seed, iteration, first_index, saved=None):
-    output, state, grads = model.step(
-      frame, state, Noise(seed, iteration, first_index), saved=saved
-    )
+    noise = Noise(seed, iteration, first_index, shared_noise)
+    output, state, grads = model.step(frame, state, noise, saved=saved)
     return (output, state), grads
 
   iterate = rematerialised(step) if model.config.recompute else step
   seed, first_index = tf.convert_to_tensor(seed, tf.int32), tf.convert_to_tensor(first_index)
-  state = model.start(tf.shape(images)[0], num_slots, Noise(seed, tf.constant(0), first_index))
+  state = model.start(
+    tf.shape(images)[0], num_slots, Noise(seed, tf.constant(0), first_index, shared_noise)
+  )
   outputs = []
   for d in range(timeline.num_decodes):
     frame = timeline.frame(images, d)
@@ -112,7 +115,7 @@ def unroll(
     if d + 1 < timeline.num_decodes:
       (output, state), _ = iterate(frame, state, seed, at, first_index)
     else:  # nothing reads the state behind the last decode
-      noise = Noise(seed, at, first_index)
+      noise = Noise(seed, at, first_index, shared_noise)
       output, _, _ = model.step(frame, state, noise, update=False)
     outputs.append(output)
   losses = tf.stack([output.loss for output in outputs])  # [D, B]

@@ -21,7 +21,7 @@ class Stage(Settings):
   """
 
   until: Count
-  num_slots: Annotated[int, Field(ge=1)] | None = None
+  num_slots: Annotated[int, Field(ge=2)] | None = None
   num_iterations: Count | None = None
 
 

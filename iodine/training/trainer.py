@@ -1,6 +1,7 @@
 """The training step under a distribution strategy (paper, Sec. 2.3)."""
 
 import os
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -90,7 +91,7 @@ class Trainer:
       autograph=False,  # nothing to convert, and the start is a third shorter
       jit_compile=True if training_config.jit else None,
     )
-    self.checkpoints = directory and Checkpoints(directory, self._state(), model_config, keep)
+    self.checkpoints = directory and Checkpoints(directory, self.state(), model_config, keep)
 
   def restore(self, directory):
     """Restores the last checkpoint of a folder that can be read; returns the damaged ones' paths.
@@ -98,15 +99,20 @@ class Trainer:
     Raises:
       CheckpointError: none there, none readable, or another configuration.
     """
-    _, damaged = restore(self._state(), self.model, directory, "last")
+    _, damaged = restore(self.state(), self.model, directory, "last")
     settings = self.model.config.flat()
     for name, variable in self.model.weights().items():
       if self.config.starts.get(name) is None:
         variable.assign(settings[name])  # may be another now
-    self._next_step = None
+    self.forget_step()
     return damaged
 
-  def _state(self):
+  def forget_step(self) -> None:
+    """Reads the step from its variable again, which somebody has set."""
+    self._next_step = None
+
+  def state(self) -> dict[str, Any]:
+    """What a checkpoint holds, by name."""
     return {
       **({LOSS_SCALE: self._loss_scale} if self._loss_scale else {}),
       "model": self.model,

@@ -1,13 +1,12 @@
 """Properties of the unrolled inference in the paper's configuration."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from iodine import Iodine, IodineConfig
 from iodine.auxiliary import ALL_INPUTS
+from iodine.noise import Noise
 
 CONFIG = IodineConfig(
   image_size=(8, 9, 3),
@@ -25,6 +24,14 @@ CONFIG = IodineConfig(
   dtype="float64",
 )
 SEED = tf.constant([3, 5])
+
+
+def noise_of(model, iteration=0, batch_size=4, num_slots=3, first_index=0, seed=SEED):
+  return model.noise(Noise(seed, iteration, first_index), batch_size, num_slots)
+
+
+def initial_params(model, batch_size=4, num_slots=3):
+  return model.start(batch_size, num_slots, Noise(SEED, 0))["params"]
 
 
 def make(**changes):
@@ -46,9 +53,11 @@ def test_shapes(images):
   output = make()(images, seed=SEED)
   assert output.means.shape == [3, 4, 3, 8, 9, 3]
   assert output.masks.shape == output.mask_logits.shape == [3, 4, 3, 8, 9, 1]
-  assert output.posterior_mean.shape == output.z.shape == [3, 4, 3, 4]
+  latents = output.latents
+  assert latents.mean.shape == latents.z.shape == latents.kl.shape == [3, 4, 3, 4]
+  assert latents.params.shape == [3, 4, 3, 8]
   assert output.nll.shape == [3, 4]
-  assert output.kl.shape == [3, 4, 3]
+  assert output.terms["kl"].shape == [3, 4]
   assert output.reconstruction.shape == [3, 4, 8, 9, 3]
   np.testing.assert_allclose(tf.reduce_sum(output.masks, axis=2), 1.0)
 
@@ -56,11 +65,15 @@ def test_shapes(images):
 def test_the_loss_is_equation_4(images):
   output = make()(images, seed=SEED)
   expected = sum(
-    (t + 1) / 3 * (output.nll[t].numpy() + output.kl[t].numpy().sum(-1)) for t in range(3)
+    (t + 1) / 3 * (output.nll[t].numpy() + output.latents.kl[t].numpy().sum((-2, -1)))
+    for t in range(3)
   )
   np.testing.assert_allclose(output.loss, expected)
   final = make(final_decode=True)(images, seed=SEED)
-  np.testing.assert_allclose(final.loss_weights, np.linspace(0, 1, 4))
+  weights = make(final_decode=True).timeline(3).weights
+  np.testing.assert_allclose(weights, np.linspace(0, 1, 4))
+  terms = final.nll + final.terms["kl"]
+  np.testing.assert_allclose(final.loss, np.linspace(0, 1, 4) @ terms.numpy())
   np.testing.assert_allclose(final.nll[:3], output.nll)
 
 
@@ -68,14 +81,14 @@ def test_a_lighter_kl_weighs_less_in_the_loss(images):
   model = make(num_iterations=1)
   model.kl_weight.assign(0.25)
   output = model(images, seed=SEED)
-  expected = output.nll[0] + 0.25 * tf.reduce_sum(output.kl[0], axis=-1)
+  expected = output.nll[0] + 0.25 * output.terms["kl"][0]
   np.testing.assert_allclose(output.loss, expected)
 
 
 def test_the_initial_posterior_is_the_prior():
   model = Iodine(CONFIG)
   model.create_variables()
-  params, _ = model.initial(2, 3)
+  params = initial_params(model, 2)
   decode = model.decode(tf.zeros([2, 8, 9, 3], tf.float64), params, tf.zeros([2, 3, 4], tf.float64))
   np.testing.assert_allclose(decode.kl, 0.0, atol=1e-12)
 
@@ -84,13 +97,13 @@ def test_the_initial_posterior_is_the_prior():
 def test_posterior_gradient_by_finite_differences(images, kl_weight):
   model = make()
   model.kl_weight.assign(kl_weight)
-  params, _ = model.initial(4, 3)
+  params = initial_params(model)
   params += tf.random.stateless_normal(params.shape, [7, 7], dtype=tf.float64)
-  noise = model.noise(SEED, 0, 4, 3)
+  noise = noise_of(model)
 
   def loss(p):
     decode = model.decode(images, p, noise)
-    return decode.nll + kl_weight * tf.reduce_sum(decode.kl, axis=-1)
+    return decode.nll + kl_weight * tf.reduce_sum(decode.kl, axis=[-2, -1])
 
   gradient = model.decode(images, params, noise).grads.params.numpy()
   for b, k, i in [(0, 0, 0), (1, 2, 3), (2, 1, 4), (3, 0, 7)]:
@@ -102,8 +115,8 @@ def test_posterior_gradient_by_finite_differences(images, kl_weight):
 
 def test_likelihood_gradients_have_their_closed_form(images):
   model = make()
-  params, _ = model.initial(4, 3)
-  decode = model.decode(images, params, model.noise(SEED, 0, 4, 3))
+  params = initial_params(model)
+  decode = model.decode(images, params, noise_of(model))
   mixture = decode.mixture
   share = tf.exp(mixture.log_masks + mixture.log_components - mixture.log_prob)
   means = -share * (images[:, None] - mixture.means) / 0.3**2
@@ -145,7 +158,7 @@ def test_k_and_t_can_change(images, num_iterations, num_slots):
 def test_more_iterations_go_on_from_the_same_ones(images):
   model = make()
   short, long = model(images, seed=SEED), model(images, seed=SEED, num_iterations=5)
-  np.testing.assert_allclose(long.params[:3], short.params, rtol=1e-12)
+  np.testing.assert_allclose(long.latents.params[:3], short.latents.params, rtol=1e-12)
 
 
 def test_an_image_does_not_depend_on_its_batch(images):
@@ -160,11 +173,11 @@ def test_an_image_does_not_depend_on_its_batch(images):
 
 def test_noise_is_a_function_of_seed_iteration_and_row():
   model = make()
-  rows = model.noise(SEED, 1, 6, 3).numpy()
-  np.testing.assert_array_equal(model.noise(SEED, 1, 2, 3, first_index=3), rows[3:5])
-  assert not np.allclose(model.noise(SEED, 2, 6, 3), rows)
-  assert not np.allclose(model.noise(tf.constant([3, 6]), 1, 6, 3), rows)
-  many = model.noise(SEED, 0, 500, 3).numpy()
+  rows = noise_of(model, 1, 6).numpy()
+  np.testing.assert_array_equal(noise_of(model, 1, 2, first_index=3), rows[3:5])
+  assert not np.allclose(noise_of(model, 2, 6), rows)
+  assert not np.allclose(noise_of(model, 1, 6, seed=tf.constant([3, 6])), rows)
+  many = noise_of(model, 0, 500).numpy()
   assert abs(many.mean()) < 0.05
   assert abs(many.std() - 1) < 0.05
 
@@ -181,8 +194,8 @@ def test_each_input_can_be_ablated(images, name):
 def test_gradients_stop_at_the_normalised_inputs(images):
   """Dropping second derivatives: only layer norm's own parameters learn from those inputs."""
   model = make()
-  params, _ = model.initial(4, 3)
-  noise = model.noise(SEED, 0, 4, 3)
+  params = initial_params(model)
+  noise = noise_of(model)
   with tf.GradientTape(persistent=True) as tape:
     tape.watch(params)
     decode = model.decode(images, params, noise)
@@ -198,7 +211,7 @@ def test_a_sequence_of_equal_frames_is_the_image(images):
   model = make()
   frames = tf.tile(images[:, None], [1, 3, 1, 1, 1])
   np.testing.assert_allclose(model(frames, seed=SEED).loss, model(images, seed=SEED).loss)
-  with pytest.raises(ValueError, match="5 iterations need as many frames, got 3"):
+  with pytest.raises(ValueError, match="5 decodes need 5 frames, got 3"):
     model(frames, num_iterations=5)
 
 
@@ -218,9 +231,9 @@ def test_in_a_graph_it_is_the_same(images):
     ({"decoder": "deconvolution"}, "'deconvolution'"),
     ({"decoder_upsampling": 0}, "decoder_upsampling must be at least 1, got 0"),
     ({"decoder_upsampling": 2, "decoder": "deconv"}, "is for decoder=broadcast"),
-    ({"sigma": 0.0}, "sigma must be positive"),
-    ({"kl_weight": 0.0}, "kl_weight must be positive"),
-    ({"image_size": (8, 8)}, r"\(H, W, C\)"),
+    ({"sigma": 0.0}, "sigma must be above 0"),
+    ({"kl_weight": 0.0}, "kl_weight must be above 0"),
+    ({"image_size": (8, 8)}, "image_size is missing"),
     ({"encoder_channels": ()}, "encoder_channels"),
   ],
 )

@@ -1,0 +1,10 @@
+"""What a process must settle before it imports TensorFlow; importing this module settles it."""
+
+import os
+
+from iodine import allocator
+
+# Off by default on processors without VNNI, where it makes the convolutions several times faster.
+# A value of the user's own stands.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+allocator.keep_freed_memory()

@@ -1,0 +1,310 @@
+"""A SavedModel in NumPy: images in, named slots out."""
+
+import importlib
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from iodine.build import build_model, make_config
+from iodine.errors import UserError
+from iodine.serving.graph import PLACE, SEED
+from iodine.slot_model import SlotModel
+
+
+ROUNDING = 1e-3  # by so much a resized or averaged picture may leave [0, 1]
+
+
+class Slots(NamedTuple):
+  """Slots that were decoded from latents; without B for a single scene."""
+
+  z: np.ndarray  # [B, K, Z]
+  means: np.ndarray  # [B, K, H, W, C]
+  mask_logits: np.ndarray  # [B, K, H, W, 1]
+  masks: np.ndarray  # [B, K, H, W, 1], probabilities over slots
+  reconstruction: np.ndarray  # [B, H, W, C], mean of the mixture
+
+  @property
+  def segmentation(self) -> np.ndarray:
+    """The most probable slot of every pixel: uint8 [B, H, W]; uint16 beyond 256 slots."""
+    return _segmentation(self.masks)
+
+
+class Inferred(NamedTuple):
+  """What inference found in images, after its last decode; without B for a single image."""
+
+  means: np.ndarray  # [B, K, H, W, C]
+  mask_logits: np.ndarray  # [B, K, H, W, 1]
+  masks: np.ndarray  # [B, K, H, W, 1], probabilities over slots
+  reconstruction: np.ndarray  # [B, H, W, C], mean of the mixture
+  nll: np.ndarray  # [B, D], nats an image at each of D decodes
+  terms: dict[str, np.ndarray]  # the loss's other terms; kl [B, D, K], nats a slot, if there is one
+  z: np.ndarray | None = None  # [B, K, Z], the sample that was decoded; None without latents
+  posterior_mean: np.ndarray | None = None  # [B, K, Z]
+  posterior_stddev: np.ndarray | None = None  # [B, K, Z]
+  state: dict[str, np.ndarray] | None = None  # for `Model.refine`; of the whole batch
+
+  @property
+  def kl(self) -> np.ndarray | None:
+    """[B, D, K], nats a slot; None for a model without latents."""
+    return self.terms.get("kl")
+
+  @property
+  def segmentation(self) -> np.ndarray:
+    """The most probable slot of every pixel: uint8 [B, H, W]; uint16 beyond 256 slots."""
+    return _segmentation(self.masks)
+
+
+def _segmentation(masks):
+  number = np.argmax(masks[..., 0], axis=-3)
+  return number.astype(np.uint8 if masks.shape[-4] <= 256 else np.uint16)
+
+
+def load(path: str | os.PathLike) -> "Model":
+  """Loads a SavedModel that `export` wrote.
+
+  Args:
+    path: its folder, or one that holds it as `saved_model` (a run, a model that is shipped).
+
+  Returns:
+    Model.
+
+  Raises:
+    UserError: there is none, it is damaged, or it is none of ours.
+  """
+  path = pathlib.Path(path)
+  if not (path / "saved_model.pb").is_file() and (path / "saved_model").is_dir():
+    path = path / "saved_model"
+  if not (path / "saved_model.pb").is_file():
+    raise UserError(f"there is no SavedModel in {path}: {path / 'saved_model.pb'} does not exist")
+  try:
+    loaded = tf.saved_model.load(str(path))
+  except (OSError, tf.errors.OpError) as error:
+    reason = str(error).splitlines()[0]
+    raise UserError(f"{path} is no SavedModel that can be read: {reason}") from error
+  try:
+    metadata = json.loads(loaded.metadata()["json"].numpy())
+  except (AttributeError, KeyError, TypeError, ValueError):
+    metadata = {}
+  if metadata.get("program") != "iodine":
+    raise UserError(f"{path} is a SavedModel, but none that this program exported")
+  return Model(loaded, metadata)
+
+
+class Model:
+  """A loaded SavedModel: NumPy in, named NumPy out.
+
+  Images are uint8, or float in [0, 1]: [H, W, C] or [B, H, W, C]; a single one gives results
+  without B. Equal seeds give equal results; an int n stands for [n, 1], as in an evaluation.
+
+  Attributes:
+    metadata: dict; data set, image size, crop, K, T, version, training step, scores.
+  """
+
+  def __init__(self, loaded, metadata):
+    self._loaded = loaded
+    self.metadata = metadata
+
+  def __repr__(self):
+    size = " x ".join(map(str, self.metadata["image_size"]))
+    data = self.metadata.get("data_set") or "unknown data"
+    kind = self.metadata["model"].get("model", "iodine").upper()
+    return f"<{kind} for {data}, {size}, {self.metadata['num_slots']} slots>"
+
+  def infer(
+    self,
+    images: Any,
+    num_iterations: int | None = None,
+    num_slots: int | None = None,
+    seed: Any = 0,
+  ) -> Inferred:
+    """Decomposes images into slots.
+
+    Args:
+      images: see the class.
+      num_iterations: T, that of training by default.
+      num_slots: K, that of training by default.
+      seed: int, or int32 [2].
+
+    Returns:
+      Inferred.
+
+    Raises:
+      UserError: size, dtype or range of the images is wrong; K < 2 or T < 1.
+    """
+    images, single = self._images(images)
+    outputs = self._loaded.infer(
+      images,
+      _count("num_iterations", num_iterations, self.metadata["num_iterations"], 1),
+      self._num_slots(num_slots),
+      _seed(seed),
+    )
+    return _named(Inferred, outputs, single)
+
+  def start(
+    self, num_images: int = 1, num_slots: int | None = None, seed: Any = 0
+  ) -> dict[str, np.ndarray]:
+    """The state before anything was seen, for `refine`: dict of arrays."""
+    self._need("start", "one that iterates")
+    num_images = _count("num_images", num_images, 1, 1)
+    return _numpy(self._loaded.start(num_images, self._num_slots(num_slots), _seed(seed)))
+
+  def refine(self, state: dict[str, np.ndarray], images: Any) -> Inferred:
+    """One more iteration: decodes and scores the state's posterior, then updates it.
+
+    From `start`, T calls on the same images are `infer` with T iterations; on the frames of a
+    video they are inference on the sequence, one frame an iteration.
+
+    Args:
+      state: of `start`, or of a result.
+      images: as many as the state is for.
+
+    Returns:
+      Inferred with D = 1; `.state` goes on.
+
+    Raises:
+      UserError: as `infer`, or the number of images is another.
+    """
+    self._need("refine", "one that iterates")
+    images, single = self._images(images)
+    expected = next(len(value) for name, value in state.items() if name not in PLACE)
+    if len(images) != expected:
+      raise UserError(f"the state is of {expected} image(s), got {len(images)}")
+    return _named(Inferred, self._loaded.refine(state, images), single)
+
+  def decode(self, z: Any) -> Slots:
+    """Slots of latents: z float [B, K, Z], or [K, Z] for one scene -> Slots.
+
+    Raises:
+      UserError: the shape is another.
+    """
+    self._need("decode", "one with latents")
+    dtype, size = self.metadata["model"]["dtype"], self.metadata["latent_size"]
+    z = np.asarray(z)
+    if z.ndim not in (2, 3) or z.shape[-1] != size or z.dtype.kind not in "fiu":
+      raise UserError(
+        f"expected latents float [K, {size}] or [B, K, {size}], got {z.dtype} {list(z.shape)}"
+      )
+    single = z.ndim == 2
+    z = z.astype(dtype)
+    return _named(Slots, self._loaded.decode(z[None] if single else z), single)
+
+  def sample(self, num_images: int = 1, num_slots: int | None = None, seed: Any = 0) -> Slots:
+    """Scenes whose latents are drawn from the prior, slot by slot -> Slots [num_images, ...]."""
+    self._need("sample", "one with latents")
+    num_images = _count("num_images", num_images, 1, 1)
+    outputs = self._loaded.sample(num_images, self._num_slots(num_slots), _seed(seed))
+    return _named(Slots, outputs, single=False)
+
+  def plot(
+    self,
+    images: Any,
+    num_iterations: int | None = None,
+    num_slots: int | None = None,
+    seed: Any = 0,
+    **options: Any,
+  ):
+    """Draws the decomposition, a row an image; `options` as `iodine.plotting.decomposition`'s.
+
+    Returns:
+      matplotlib Figure: image, reconstruction, masks and each slot.
+    """
+    images, _ = self._images(images)
+    found = self.infer(images, num_iterations, num_slots, seed)
+    shown = images / np.float32(255) if images.dtype == np.uint8 else images
+    plotting = importlib.import_module("iodine.plotting")  # matplotlib, only where it draws
+    return plotting.decomposition(
+      shown, None, found.reconstruction, found.masks, found.means, found.mask_logits, **options
+    )
+
+  def restore(self, image_size: tuple[int, int] | None = None) -> SlotModel:
+    """The live model with the saved variables, to look inside or to train on.
+
+    Args:
+      image_size: (H, W) other than the saved one; no variable of IODINE depends on it.
+
+    Raises:
+      UserError: the SavedModel lacks a variable of the model, or has it in another shape.
+    """
+    config = make_config(self.metadata["model"])
+    if image_size is not None:
+      config = config.replace(image_size=[*image_size, config.image_size[2]])
+    model = build_model(config)
+    model.create_variables()
+    saved = dict(zip(self.metadata["variables"], self._loaded.all_variables, strict=True))
+    for variable in model.variables:
+      value = saved.get(variable.name)
+      if value is None or value.shape != variable.shape:
+        met = "is not there" if value is None else f"has shape {value.shape}"
+        raise UserError(
+          f"the SavedModel does not fit its own settings: {variable.name}, of shape "
+          f"{variable.shape}, {met}"
+        )
+      variable.assign(value)
+    return model
+
+  def _need(self, function, kind):
+    if not hasattr(self._loaded, function):
+      raise UserError(
+        f"{function} needs a model that is {kind}: this is {self.metadata['model']['model']}"
+      )
+
+  def _num_slots(self, num_slots):
+    least = self.metadata.get("min_slots", 2)
+    return _count("num_slots", num_slots, self.metadata["num_slots"], least)
+
+  def _images(self, images):
+    """Checked: (uint8 or float32 [B, H, W, C], whether it was a single one)."""
+    images = np.asarray(images)
+    height, width, channels = self.metadata["image_size"]
+    wanted = f"[{height}, {width}, {channels}] or [B, {height}, {width}, {channels}]"
+    if images.ndim not in (3, 4) or images.shape[-3:] != (height, width, channels):
+      raise UserError(f"expected images {wanted}, got {list(images.shape)}")
+    if images.dtype != np.uint8:
+      if images.dtype.kind != "f":
+        raise UserError(f"expected images uint8, or float in [0, 1], got {images.dtype}")
+      images = images.astype(np.float32)
+      if images.size and -ROUNDING <= images.min() and images.max() <= 1 + ROUNDING:
+        images = images.clip(0, 1)
+      elif images.size:  # NaN too
+        raise UserError(
+          f"expected float images in [0, 1], got values from {images.min():g} to "
+          f"{images.max():g}: divide by the largest possible value, or pass uint8"
+        )
+    if not len(images):
+      raise UserError(f"expected at least one image {wanted}, got none")
+    single = images.ndim == 3
+    return images[None] if single else images, single
+
+
+def _count(name, value, default, least):
+  value = default if value is None else value
+  if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    raise UserError(f"{name} must be a whole number of at least {least}, got {value!r}")
+  return np.int32(value)
+
+
+def _seed(seed):
+  seed = np.asarray([seed, SEED[1]] if np.ndim(seed) == 0 else seed)
+  if seed.shape != (2,) or seed.dtype.kind not in "iu":
+    raise UserError(f"seed must be an int or two of them, got {seed.tolist()}")
+  return seed.astype(np.int32)
+
+
+def _numpy(tensors):
+  return {name: value.numpy() for name, value in tensors.items()}
+
+
+def _named(kind, outputs, single):
+  outputs = dict(outputs)
+  state = outputs.pop("state", None)
+  arrays = _numpy(outputs)
+  if single:
+    arrays = {name: value[0] for name, value in arrays.items()}
+  if kind is Slots:
+    return Slots(**arrays)
+  fields = {name: arrays.pop(name) for name in list(arrays) if name in Inferred._fields}
+  return Inferred(**fields, terms=arrays, state=None if state is None else _numpy(state))

@@ -1,0 +1,40 @@
+"""Training settings that make no sense are refused in a sentence."""
+
+import pytest
+
+from iodine.training import TrainingConfig
+
+TRAINING = TrainingConfig(batch_size=4, num_steps=20)
+
+
+@pytest.mark.parametrize(
+  ("stages", "message"),
+  [
+    ([{"num_slots": 4}], "until is missing"),
+    ([{"until": 5, "slots": 4}], "there is no setting 'slots'"),
+    ([{"until": 5, "num_slots": 1}], "num_slots must be at least 2"),
+    ([{"until": 5, "num_iterations": 0}], "num_iterations must be at least 1"),
+    ([{"until": 5}, {"until": 5}], r"one after the other, got \[5, 5\]"),
+    ([{"until": 0}], "until must be at least 1, got 0"),
+  ],
+)
+def test_a_curriculum_that_makes_no_sense(stages, message):
+  with pytest.raises(ValueError, match=message):
+    TRAINING.replace(curriculum=stages)
+
+
+@pytest.mark.parametrize(
+  "changes", [{"sigma_start": 0.6}, {"kl_weight_start": 0.1}, {"anneal_steps": 3}]
+)
+def test_annealing_is_said_in_full(changes):
+  with pytest.raises(ValueError, match="need anneal_steps"):
+    TRAINING.replace(**changes)
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [{"batch_size": 0}, {"num_steps": 0}, {"learning_rate": 0.0}, {"learning_rate_schedule": "step"}],
+)
+def test_bad_training_configurations_are_refused(changes):
+  with pytest.raises(ValueError, match=next(iter(changes))):
+    TRAINING.replace(**changes)

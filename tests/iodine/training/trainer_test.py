@@ -1,0 +1,142 @@
+"""The training step against an oracle, on replicas, with faults."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from training_scenes import EXACT, MODEL, TRAINING, cast, logical_devices, run, scenes, values
+
+from iodine import Iodine
+from iodine.training import Trainer, make_strategy
+
+
+def test_steps_are_adam_on_the_clipped_gradient_of_equation_4(make_trainer):
+  trainer = make_trainer(EXACT, TRAINING.replace(learning_rate=0.01))
+  oracle = Iodine(EXACT)
+  oracle.create_variables()
+  for ours, theirs in zip(oracle.trainable_variables, trainer.variables, strict=True):
+    ours.assign(theirs)
+  metrics = run(trainer, 3)
+  moments = [(0.0, 0.0) for _ in trainer.variables]
+  for step, batch in enumerate(cast(scenes(), tf.float64).take(3)):
+    fold_in = tf.random.experimental.stateless_fold_in
+    seed = fold_in(fold_in(tf.constant([1, 0]), step), 0)  # step, number of rewinds
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_mean(oracle(batch["image"], seed=seed).loss)
+    gradients = [g.numpy() for g in tape.gradient(loss, oracle.trainable_variables)]
+    norm = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in gradients))
+    np.testing.assert_allclose(metrics[step]["loss"], loss, rtol=1e-4)  # Keras: rate in float32
+    np.testing.assert_allclose(metrics[step]["grad_norm"], norm, rtol=1e-4)
+    assert norm > 5.0  # else nothing is clipped and the test shows less
+    for i, (v, g) in enumerate(zip(oracle.trainable_variables, gradients, strict=True)):
+      g = g * 5.0 / norm
+      m, s = moments[i]
+      m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g**2
+      moments[i] = m, s
+      rate = 0.01 * np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+      v.assign_sub(rate * m / (np.sqrt(s) + 1e-8))
+  for ours, theirs in zip(trainer.variables, oracle.trainable_variables, strict=True):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("num_devices", "changes"), [(4, {}), (2, {"recompute": True, "batch_mean_gradients": True})]
+)
+def test_devices_change_nothing_but_speed(num_devices, changes, make_trainer):
+  model = EXACT.replace(**changes)
+  one = make_trainer(model, TRAINING)
+  many = make_trainer(model, TRAINING, strategy=logical_devices(num_devices))
+  for ours, theirs in zip(values(many), values(one), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+  for a, b in zip(run(one, 20), run(many, 20), strict=True):
+    for name in a:
+      np.testing.assert_allclose(b[name], a[name], rtol=1e-5, atol=1e-6, err_msg=name)
+  for ours, theirs in zip(values(many), values(one), strict=True):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-8)
+
+
+def test_a_curriculum_is_one_training_after_the_other(tmp_path, make_trainer):
+  stage = {"num_slots": 4, "num_iterations": 1}
+  training = TRAINING.replace(curriculum=[{"until": 2, **stage}])
+  whole = make_trainer(MODEL, training, tmp_path / "whole")
+  run(whole, 1)
+  whole.checkpoints.save()
+  run(whole, 3, lambda *args: scenes(*args, start=1))
+
+  first = make_trainer(MODEL.replace(**stage), TRAINING, tmp_path / "first")
+  run(first, 2)
+  first.checkpoints.save()
+  second = make_trainer(MODEL, TRAINING)
+  second.restore(tmp_path / "first")
+  run(second, 2, lambda *args: scenes(*args, start=2))
+  for ours, theirs in zip(values(whole), values(second), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+  whole.restore(tmp_path / "whole")  # goes back into the stage
+  run(whole, 1, lambda *args: scenes(*args, start=1))
+  for ours, theirs in zip(values(whole), values(first), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_non_finite_step_updates_nothing(make_trainer):
+  trainer = make_trainer(MODEL, TRAINING)
+  run(trainer, 1)
+  before = values(trainer)
+
+  def broken(*args):
+    nan = lambda scene: {**scene, "image": scene["image"] * np.float32(np.nan)}
+    return scenes(*args).map(nan)
+
+  metrics = run(trainer, 1, broken)[0]
+  assert not metrics["finite"]
+  for ours, theirs in zip(values(trainer), before, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+  assert trainer.num_nonfinite.numpy() == 1
+  assert run(trainer, 1)[0]["finite"]
+
+
+def test_a_rewind_goes_back_and_takes_another_way(tmp_path, make_trainer):
+  trainer = make_trainer(MODEL, TRAINING, tmp_path)
+  run(trainer, 1)
+  trainer.checkpoints.save()
+  before = values(trainer)
+  loss = run(trainer, 2)[0]["loss"]
+  assert trainer.data_seed == TRAINING.seed
+  trainer.rewind()
+  assert trainer.steps_done == 1
+  assert trainer.data_seed != TRAINING.seed
+  for ours, theirs in zip(values(trainer), before, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+  assert run(trainer, 1)[0]["loss"] != loss  # the same images, other noise
+
+
+def test_images_without_masks_train(make_trainer):
+  trainer = make_trainer(MODEL, TRAINING)
+  metrics = run(trainer, 1, lambda *args: scenes(*args).map(lambda s: {"image": s["image"]}))
+  assert np.isfinite(metrics[0]["loss"])
+  assert "ari_fg" not in metrics[0]
+
+
+def test_devices_that_do_not_divide_the_batch(make_trainer):
+  strategy = logical_devices(3)
+  with pytest.raises(ValueError, match="batch_size=4 cannot be split over 3 devices"):
+    make_trainer(MODEL, TRAINING, strategy=strategy)
+  assert make_strategy().num_replicas_in_sync == 1
+
+
+def test_sigma_and_the_weight_of_the_kl_are_annealed_and_kept(tmp_path, make_trainer):
+  training = TRAINING.replace(sigma_start=0.6, kl_weight_start=0.01, anneal_steps=2)
+  trainer = make_trainer(MODEL, training, tmp_path)
+  sigmas, weights = [], []
+  for _ in range(4):
+    run(trainer, 1)
+    sigmas.append(float(trainer.model.sigma.numpy()))
+    weights.append(float(trainer.model.kl_weight.numpy()))
+    trainer.checkpoints.save()
+  np.testing.assert_allclose(sigmas, [0.6, (0.6 * 0.3) ** 0.5, 0.3, 0.3], rtol=1e-6)
+  np.testing.assert_allclose(weights, [0.01, 0.1, 1, 1], rtol=1e-6)
+  for path in tmp_path.glob("ckpt-[34].index"):
+    path.unlink()
+  other = make_trainer(MODEL, training)
+  other.restore(tmp_path)
+  np.testing.assert_allclose(other.model.sigma.numpy(), sigmas[1])
+  np.testing.assert_allclose(other.model.kl_weight.numpy(), weights[1])
