@@ -1,6 +1,6 @@
 """What the baselines' networks are made of beside Sonnet's layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import sonnet as snt
 import tensorflow as tf
@@ -41,8 +41,33 @@ def unfold(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
   return tf.ensure_shape(tf.reshape(x, shape), [like.shape[0], num_slots, *x.shape[1:]])
 
 
+class ConvEncoder(snt.Module):
+  """Convolutions of stride 2, a ReLU layer, and a linear one to a posterior's parameters.
+
+  Args:
+    channels: of the ReLU convolutions.
+    kernel: their size.
+    size: of the ReLU layer.
+    output_size: 2 Z.
+  """
+
+  def __init__(
+    self, channels: Sequence[int], kernel: int, size: int, output_size: int, name: str = "encoder"
+  ):
+    super().__init__(name=name)
+    self.convs = [snt.Conv2D(c, kernel, stride=2, name=f"conv_{i}") for i, c in enumerate(channels)]
+    self.hidden = snt.Linear(size, name="hidden")
+    self.output = snt.Linear(output_size, name="output")
+
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    """[N, H, W, c] -> [N, 2 Z]."""
+    for conv in self.convs:
+      x = tf.nn.relu(conv(x))
+    return self.output(tf.nn.relu(self.hidden(flatten(x))))
+
+
 class Normed(snt.Module):
-  """A layer, layer norm over all axes but the first where asked for, and an activation.
+  """A layer, layer norm over all axes but the first, and an activation.
 
   The norm's epsilon is 1e-12, TensorFlow 1's, and it matters: a relational NEM norms its own bias,
   which is small at first, where nothing has happened yet.
@@ -50,20 +75,18 @@ class Normed(snt.Module):
   Args:
     layer: what is applied first.
     activation: what is applied last.
-    norm: whether to norm in between.
   """
 
   def __init__(
-    self, layer: snt.Module, activation: Callable, norm: bool = True, name: str | None = None
+    self, layer: snt.Module, activation: Callable[[tf.Tensor], tf.Tensor], name: str | None = None
   ):
-    super().__init__(name=name)
+    super().__init__(name=name or layer.name)  # the layer's, so that each variable has its own
     self.layer, self._activation = layer, activation
-    self.norm = layer_norm() if norm else None
+    self.norm = layer_norm()
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     """[N, ..., c] -> [N, ..., d], d the layer's."""
-    x = self.layer(x)
-    return self._activation(x if self.norm is None else self.norm(x))
+    return self._activation(self.norm(self.layer(x)))
 
 
 def layer_norm() -> snt.LayerNorm:

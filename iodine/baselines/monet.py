@@ -3,7 +3,6 @@
 import math
 from typing import Annotated, ClassVar, Literal
 
-import sonnet as snt
 import tensorflow as tf
 import tensorflow_probability as tfp
 from pydantic import Field
@@ -91,18 +90,13 @@ class Monet(SlotModel):
     config: what it is made of.
   """
 
+  ITERATES = False
+
   def __init__(self, config: MonetConfig, name: str = "monet"):
     super().__init__(config, name)
     self.attention = AttentionNetwork(config.unet_channels, config.attention_sizes)
-    self.encoder = snt.Sequential(
-      [layer for c in config.encoder_channels for layer in (snt.Conv2D(c, 3, stride=2), tf.nn.relu)]
-      + [
-        layers.flatten,
-        snt.Linear(config.encoder_size),
-        tf.nn.relu,
-        snt.Linear(2 * config.latent_size),
-      ],
-      name="encoder",
+    self.encoder = layers.ConvEncoder(
+      config.encoder_channels, 3, config.encoder_size, 2 * config.latent_size
     )
     self.decoder = ComponentDecoder(config.image_size, config.decoder_channels)
     self.sigma = tf.Variable(config.sigma, trainable=False, dtype=self.dtype, name="sigma")

@@ -21,8 +21,8 @@ class Block(snt.Module):
 
   def __init__(self, channels: int, norm_scale: bool = False, name: str | None = None):
     super().__init__(name=name)
-    self.conv = snt.Conv2D(channels, 3, with_bias=False)
-    self.norm = snt.InstanceNorm(create_scale=norm_scale, create_offset=True, eps=1e-5)
+    self.conv = snt.Conv2D(channels, 3, with_bias=False, name="conv")
+    self.norm = snt.InstanceNorm(norm_scale, create_offset=True, eps=1e-5, name="norm")
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     """[N, H, W, c] -> [N, H, W, channels]."""

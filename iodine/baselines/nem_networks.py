@@ -20,12 +20,12 @@ def _glorot() -> snt.initializers.Initializer:
   return snt.initializers.VarianceScaling(scale=1.0, mode="fan_avg", distribution="uniform")
 
 
-def _linear(size: int, with_bias: bool = True) -> snt.Linear:
-  return snt.Linear(size, with_bias=with_bias, w_init=_glorot())
+def _linear(size: int, name: str) -> snt.Linear:
+  return snt.Linear(size, w_init=_glorot(), name=name)
 
 
-def _conv(channels: int, stride: int) -> snt.Conv2D:
-  return snt.Conv2D(channels, _KERNEL, stride=stride, w_init=_glorot())
+def _conv(channels: int, stride: int, name: str) -> snt.Conv2D:
+  return snt.Conv2D(channels, _KERNEL, stride=stride, w_init=_glorot(), name=name)
 
 
 class GradientNetwork(snt.Module):
@@ -87,22 +87,24 @@ class RecurrentNetwork(snt.Module):
     self._image_size = tuple(image_size)
     height, width, channels = self._image_size
     self.cell = cell
-    self.encoder = [Normed(_conv(c, stride=2), tf.nn.elu) for c in encoder_channels]
+    self.encoder = [
+      Normed(_conv(c, 2, f"encoder_{i}"), tf.nn.elu) for i, c in enumerate(encoder_channels)
+    ]
     if encoder_channels:
-      self.encoder += [layers.flatten, Normed(_linear(encoder_size), tf.nn.elu)]
+      self.encoder += [layers.flatten, Normed(_linear(encoder_size, "features"), tf.nn.elu)]
     if not decoder_channels:
-      self.decoder = [_linear(height * width * channels)]
+      self.decoder = [_linear(height * width * channels, "output")]
       return
     scale = 2 ** len(decoder_channels)
     start = (-(-height // scale), -(-width // scale), decoder_channels[0])
     self.decoder = [
-      Normed(_linear(decoder_size), tf.nn.relu),
-      Normed(_linear(start[0] * start[1] * start[2]), tf.nn.relu),
+      Normed(_linear(decoder_size, "hidden"), tf.nn.relu),
+      Normed(_linear(start[0] * start[1] * start[2], "map"), tf.nn.relu),
       snt.Reshape(start),
     ]
-    for c in decoder_channels[1:]:
-      self.decoder += [layers.double, Normed(_conv(c, stride=1), tf.nn.relu)]
-    self.decoder += [layers.double, _conv(channels, stride=1)]
+    for i, c in enumerate(decoder_channels[1:]):
+      self.decoder += [layers.double, Normed(_conv(c, 1, f"decoder_{i}"), tf.nn.relu)]
+    self.decoder += [layers.double, _conv(channels, 1, "output")]
 
   def __call__(self, inputs: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """See the module."""
@@ -124,7 +126,7 @@ class _Cell(snt.Module):
 
   def __init__(self, hidden_size: int, norm: bool, name: str):
     super().__init__(name=name)
-    self.linear = _linear(hidden_size)
+    self.linear = _linear(hidden_size, "linear")
     self.norm = layers.layer_norm() if norm else None
 
   def _finish(self, net):
@@ -159,11 +161,11 @@ class RelationalCell(_Cell):
   def __init__(self, hidden_size: int, sizes: Sequence[int], name: str = "relational_cell"):
     super().__init__(hidden_size, True, name)
     encoder, core, context, attention = sizes
-    self.encoder = Normed(_linear(encoder), tf.nn.relu)
-    self.core = Normed(_linear(core), tf.nn.relu)
-    self.context = Normed(_linear(context), tf.nn.relu)
-    self.attention = Normed(_linear(attention), tf.tanh)
-    self.attention_logit = _linear(1)
+    self.encoder = Normed(_linear(encoder, "encoder"), tf.nn.relu)
+    self.core = Normed(_linear(core, "core"), tf.nn.relu)
+    self.context = Normed(_linear(context, "context"), tf.nn.relu)
+    self.attention = Normed(_linear(attention, "attention"), tf.tanh)
+    self.attention_logit = _linear(1, "attention_logit")
 
   def __call__(self, features: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """See `RecurrentNetwork`."""

@@ -5,7 +5,6 @@ The paper's Figs. 5 and 6 set it beside IODINE: one latent for a scene, however 
 
 from typing import ClassVar, Literal
 
-import sonnet as snt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -13,7 +12,6 @@ from iodine.baselines import layers
 from iodine.config import Count, LikelihoodConfig, ModelConfig, Sizes
 from iodine.decoders import SpatialBroadcastDecoder
 from iodine.distributions import SpatialMixture
-from iodine.errors import UserError
 from iodine.noise import Noise
 from iodine.outputs import Latents, SlotOutput
 from iodine.slot_model import SlotModel, State
@@ -61,23 +59,13 @@ class Vae(SlotModel):
     config: what it is made of.
   """
 
-  MIN_SLOTS = 1
+  MIN_SLOTS = MAX_SLOTS = 1
+  ITERATES = False
 
   def __init__(self, config: VaeConfig, name: str = "vae"):
     super().__init__(config, name)
-    self.encoder = snt.Sequential(
-      [
-        layer
-        for c in config.encoder_channels
-        for layer in (snt.Conv2D(c, config.encoder_kernel, stride=2), tf.nn.relu)
-      ]
-      + [
-        layers.flatten,
-        snt.Linear(config.encoder_size),
-        tf.nn.relu,
-        snt.Linear(2 * config.latent_size),
-      ],
-      name="encoder",
+    self.encoder = layers.ConvEncoder(
+      config.encoder_channels, config.encoder_kernel, config.encoder_size, 2 * config.latent_size
     )
     self.decoder = SpatialBroadcastDecoder(
       config.image_size, config.decoder_channels, config.decoder_kernel, name="decoder"
@@ -91,12 +79,6 @@ class Vae(SlotModel):
   def weights(self) -> dict[str, tf.Variable]:
     """sigma and beta."""
     return {"sigma": self.sigma, "kl_weight": self.kl_weight}
-
-  def check_counts(self, num_iterations, num_slots) -> None:
-    """Raises UserError for more than one slot or iteration too."""
-    super().check_counts(num_iterations, num_slots)
-    if num_slots is not None and num_slots != 1:
-      raise UserError(f"a VAE has one latent for the whole image: num_slots is 1, got {num_slots}")
 
   def start(self, batch_size, num_slots, noise: Noise) -> State:
     """{}: it remembers nothing."""

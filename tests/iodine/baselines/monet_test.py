@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from iodine.baselines import Monet, MonetConfig
+from iodine.baselines.layers import ConvEncoder
 from iodine.baselines.monet_networks import AttentionNetwork, ComponentDecoder
 from tests import golden
 from tests.golden import relative_error
@@ -58,12 +59,8 @@ class Genesis(GivenNoise):
     self.attention = AttentionNetwork(
       config.attention_channels, config.attention_sizes, (4, 4, 8, 8), norm_scale=True
     )
-    self.encoder = snt.Sequential(
-      [MaskFirst()]
-      + [
-        padded(layer) if isinstance(layer, snt.Conv2D) else layer for layer in self.encoder._layers
-      ]
-    )
+    self.encoder = MaskFirst(config.encoder_channels, 3, config.encoder_size, 10)
+    self.encoder.convs = [padded(conv) for conv in self.encoder.convs]
     self.decoder = ComponentDecoder(config.image_size, config.decoder_channels, tf.sigmoid)
 
   def scaled(self, images):
@@ -85,11 +82,11 @@ class Genesis(GivenNoise):
     return posterior.log_prob(z) - tfd.Normal(zero, zero + 1).log_prob(z)
 
 
-class MaskFirst(snt.Module):
-  """The first layer's order of inputs: the mask before the image."""
+class MaskFirst(ConvEncoder):
+  """Reads the mask before the image."""
 
   def __call__(self, x):
-    return tf.gather(x, [3, 0, 1, 2], axis=-1)
+    return super().__call__(tf.gather(x, [3, 0, 1, 2], axis=-1))
 
 
 def padded(conv):
@@ -110,7 +107,7 @@ def monet_pairs(model, values):
   found = [(decoder, "conv_0"), (decoder.output, "conv_out")]
   found += [(conv, f"conv_{i + 1}") for i, conv in enumerate(decoder.convs)]
   found = [(layer, f"decoder/{name}") for layer, name in found]
-  layers = with_weights(model.encoder)
+  layers = encoder_layers(model.encoder)
   encoder = [f"conv_{i}" for i in range(4)] + ["linear_0", "linear_out"]
   found += [(layer, f"encoder/{name}") for layer, name in zip(layers, encoder, strict=True)]
   for layer, name in found:
@@ -134,7 +131,7 @@ def genesis_pairs(model, values):
   convs = [decoder, *decoder.convs, decoder.output]
   layers += [(m, f"comp_vae.decoder_module.seq.{2 * i + 1}") for i, m in enumerate(convs)]
   numbers = (0, 2, 4, 6, 9, 11)
-  encoder = with_weights(model.encoder)
+  encoder = encoder_layers(model.encoder)
   layers += [
     (m, f"comp_vae.encoder_module.module.{i}") for m, i in zip(encoder, numbers, strict=True)
   ]
@@ -144,8 +141,8 @@ def genesis_pairs(model, values):
   return [(v, values[name]) for v, name in found]
 
 
-def with_weights(sequential):
-  return [layer for layer in sequential._layers if hasattr(layer, "w")]
+def encoder_layers(encoder):
+  return [*encoder.convs, encoder.hidden, encoder.output]
 
 
 @pytest.fixture(scope="module", params=golden.sources(["monet", "monet_genesis"]), ids="-".join)

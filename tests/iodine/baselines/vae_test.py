@@ -86,5 +86,5 @@ def test_every_weight_but_the_mask_logit_s_learns(model, images):
 def test_several_slots_are_refused(model):
   with pytest.raises(ConfigError, match="num_slots must be one of 1, got 4"):
     VaeConfig(num_slots=4)
-  with pytest.raises(UserError, match="one latent for the whole image: num_slots is 1, got 3"):
+  with pytest.raises(UserError, match="num_slots must be at most 1, got 3"):
     model(tf.zeros([1, 9, 8, 3], tf.float64), num_slots=3)
