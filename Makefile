@@ -1,13 +1,14 @@
 # make train   sets up, generates the default data set, trains on it and evaluates
 # make test    sets up and runs the tests
 # make lint    checks format and lint
+# make wheel   builds dist/*.whl and tries it in another folder
 # make notebooks  runs the notebooks and keeps their output
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 DATA := data/tetrominoes_train.tfrecords
 
-.PHONY: install train test notebooks lint clean
+.PHONY: install train test notebooks lint wheel clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -23,8 +24,9 @@ train: install $(DATA)
 $(DATA): | install
 	$(RUN) -m datasets.generate tetrominoes --num 60640 --out data/
 
+# A process a core: building and tracing small models, most of a test, uses one.
 test: install
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --dist loadfile
 
 notebooks: install
 	$(RUN) -m notebooks.execute
@@ -33,5 +35,13 @@ lint: install
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 
+# Into an empty folder, without the dependencies, which the virtual environment has.
+wheel: install
+	rm -rf build dist
+	$(VENV)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --target dist/site dist/*.whl
+	cd dist && PYTHONPATH=site ../$(RUN) -m experiments.train print_config with tetrominoes quick > /dev/null
+	@echo "$$(ls dist/*.whl) is whole"
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

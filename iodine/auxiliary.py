@@ -1,12 +1,14 @@
-"""The auxiliary inputs a_k of the refinement network (paper, Sec. 3.2 and Appendix C)."""
+"""The auxiliary inputs a_k of the refinement network (paper, Sec. 2.2 and Appendix C)."""
 
 import difflib
 from typing import NamedTuple
 
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
 from iodine import coordinates
+from iodine.split_conv import Channels
 
 SPATIAL_INPUTS = (
   "image",
@@ -23,12 +25,19 @@ SPATIAL_INPUTS = (
 VECTOR_INPUTS = ("posterior", "grad_posterior")
 ALL_INPUTS = SPATIAL_INPUTS + VECTOR_INPUTS
 
+SHARED_INPUTS = (
+  "image",
+  "likelihood",
+  "coordinates",
+  "capacity",
+)  # the same for all slots of an image
+
 CAPACITY = 0.5  # the released code's constant input channels
 
 
 class Inputs(NamedTuple):
-  spatial: tf.Tensor  # [B*K, H, W, c]
-  vector: tf.Tensor  # [B*K, v]
+  spatial: Channels  # of an image [B*K, H, W, c]
+  vector: tf.Tensor | None  # [B*K, v]
 
 
 class Gradients(NamedTuple):
@@ -36,7 +45,7 @@ class Gradients(NamedTuple):
 
   params: tf.Tensor  # [B, K, 2 Z]
   means: tf.Tensor  # [B, K, H, W, C]
-  mask_logits: tf.Tensor  # [B, K, H, W, 1]
+  mask_logits: tf.Tensor  # [B, K, H, W, 1]; of the masks with `mask_gradient`="mask"
 
 
 def check_inputs(names):
@@ -52,10 +61,23 @@ def check_inputs(names):
     raise ValueError("at least one spatial auxiliary input must stay on")
 
 
+class Norm(snt.LayerNorm):
+  """Layer norm over all but the first axis, with a scale and an offset a channel."""
+
+  def __init__(self, name=None):
+    super().__init__(axis=slice(1, None), create_scale=True, create_offset=True, name=name)
+
+  def whiten(self, x):
+    """The norm before its scale and offset."""
+    self._initialize(x)
+    mean, variance = tf.nn.moments(x, self._axis, keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + self._eps)
+
+
 class AuxiliaryInputs(snt.Module):
   """Computes, normalises and concatenates the inputs that are switched on.
 
-  grad_means, grad_mask (taken at the mask logits), likelihood, leave_one_out and grad_posterior
+  grad_means, grad_mask, likelihood, leave_one_out and grad_posterior
   are layer-normed over all but their first axis, and no gradient flows back through them.
 
   Args:
@@ -94,9 +116,7 @@ class AuxiliaryInputs(snt.Module):
       raise ValueError(f'coordinate_type must be "linear" or "cosine", got {coordinate_type!r}')
     self._image_channels = image_channels
     self.norms = {
-      name: snt.LayerNorm(
-        axis=slice(1, None), create_scale=True, create_offset=True, name=f"layer_norm_{name}"
-      )
+      name: Norm(name=f"layer_norm_{name}")
       for name in ("grad_means", "grad_mask", "likelihood", "leave_one_out", "grad_posterior")
       if name in self._inputs
     }
@@ -121,6 +141,26 @@ class AuxiliaryInputs(snt.Module):
     Returns:
       dict of [B, K, H, W, c], or [B, 1, H, W, c] where the slots share an input, and [B, K, 2 Z].
     """
+    raw = self._raw(images, params, mixture, grads)
+    return {name: self._normalise(name, x) for name, x in raw.items()}
+
+  def __call__(self, images, params, mixture, grads):
+    """As `normalised`, for the refinement network: Inputs, in the order of `names`."""
+    raw = self._raw(images, params, mixture, grads)
+    vector = [self._normalise(name, x) for name, x in raw.items() if name in VECTOR_INPUTS]
+    spatial = {name: raw[name] for name in raw if name in SPATIAL_INPUTS}
+    batch, slots = tf.unstack(tf.shape(params)[:2])
+    if self._capacity:
+      constant = tf.constant(CAPACITY, images.dtype)
+      spatial["capacity"] = tf.fill([1, 1, *images.shape[1:3], 1], constant)
+      vector.append(tf.fill([batch, slots, 1], constant))
+    return Inputs(
+      spatial=self._grouped(images, spatial, batch * slots),
+      vector=_flatten_slots(tf.concat(vector, axis=-1)) if vector else None,
+    )
+
+  def _raw(self, images, params, mixture, grads):
+    """The inputs by name, before their layer norms."""
     makers = {
       "image": lambda: images[:, None],
       "means": lambda: mixture.means,
@@ -135,30 +175,30 @@ class AuxiliaryInputs(snt.Module):
       "posterior": lambda: params,
       "grad_posterior": lambda: grads.params,
     }
-    return {name: self._normalise(name, makers[name]()) for name in self._inputs}
+    return {name: makers[name]() for name in self._inputs}
 
-  def __call__(self, images, params, mixture, grads):
-    """As `normalised`, concatenated and with the slots folded into the batch: Inputs."""
-    inputs = self.normalised(images, params, mixture, grads)
-    batch_slots = tf.shape(mixture.means)[:2]  # [B, K]
-    height, width = mixture.means.shape[2:4]
-    spatial = []
-    for name in self._inputs:
-      if name in SPATIAL_INPUTS:
-        x = inputs[name]
-        spatial.append(
-          tf.broadcast_to(x, tf.concat([batch_slots, [height, width, x.shape[-1]]], axis=0))
-        )
-    vector = [inputs[name] for name in self._inputs if name in VECTOR_INPUTS]
-    if self._capacity:
-      spatial.append(tf.fill(tf.concat([batch_slots, [height, width, 1]], axis=0), CAPACITY))
-      vector.append(tf.fill(tf.concat([batch_slots, [1]], axis=0), CAPACITY))
-      spatial[-1] = tf.cast(spatial[-1], images.dtype)
-      vector[-1] = tf.cast(vector[-1], images.dtype)
-    spatial = tf.concat(spatial, axis=-1)  # [B, K, H, W, c]
-    return Inputs(
-      spatial=tf.reshape(spatial, [-1, height, width, spatial.shape[-1]]),
-      vector=_flatten_slots(tf.concat(vector, axis=-1)) if vector else None,
+  def _grouped(self, images, spatial, num_rows):
+    """Spatial inputs [B, K, H, W, c] or [B, 1, H, W, c] by name -> Channels of num_rows = B*K."""
+    dtype, (height, width) = images.dtype, images.shape[1:3]
+    rows = {"shared": tf.shape(images)[0], "fixed": num_rows, "free": num_rows}
+    groups = {group: [tf.zeros([rows[group], height, width, 0], dtype)] for group in rows}
+    places = {group: [] for group in rows}
+    scales, offsets, start = [], [], 0
+    for name, x in spatial.items():
+      channels, norm = x.shape[-1], self.norms.get(name)
+      group = "shared" if name in SHARED_INPUTS else "fixed" if norm else "free"
+      x = _flatten_slots(x)  # [B*K, H, W, c], [B, H, W, c] or [1, H, W, c]
+      x = norm.whiten(tf.stop_gradient(x)) if norm else x
+      scales.append(norm.scale if norm else tf.ones([channels], dtype))
+      offsets.append(norm.offset if norm else tf.zeros([channels], dtype))
+      groups[group].append(tf.broadcast_to(x, [rows[group], *x.shape[1:]]))
+      places[group].extend(range(start, start + channels))
+      start += channels
+    return Channels(
+      **{group: tf.concat(parts, axis=-1) for group, parts in groups.items()},
+      order=np.array(places["fixed"] + places["free"] + places["shared"]),
+      scale=tf.concat(scales, axis=0),
+      offset=tf.concat(offsets, axis=0),
     )
 
   def _mask_posterior(self, mixture):

@@ -59,12 +59,15 @@ class DecoderConfig(Settings):
     kernel: their size; odd for the broadcast decoder.
     upsampling: s: the broadcast decoder works at 1/s of the image's height and width, and its last
       convolution writes s x s pixels at once; 1 is the paper's.
+    full_channels: c > 0: that convolution writes c channels a pixel, and one more at the image's
+      own size makes the C + 1 of them; 0 is the paper's.
   """
 
   kind: Literal["broadcast", "deconv"] = Field("broadcast", alias="decoder")
   channels: Sizes = Field((64, 64, 64, 64), alias="decoder_channels")
   kernel: Count = Field(3, alias="decoder_kernel")
   upsampling: Count = Field(1, alias="decoder_upsampling")
+  full_channels: Annotated[int, Field(ge=0)] = Field(0, alias="decoder_full_channels")
 
   @pydantic.model_validator(mode="after")
   def _combination(self) -> Self:
@@ -89,6 +92,8 @@ class RefinementConfig(Settings):
     lstm_size: units, 0 for none.
     activate_mlp_output: ELU behind the last MLP layer (paper's table; not the released code).
     inputs: auxiliary inputs by name (`iodine.auxiliary.ALL_INPUTS`); leave out to ablate.
+    mask_gradient: the auxiliary input grad_mask: at the "logits" of the masks (released code), or
+      at the "mask" itself (as the paper writes it).
     coordinates: "linear" or "cosine".
   """
 
@@ -99,6 +104,7 @@ class RefinementConfig(Settings):
   lstm_size: Annotated[int, Field(ge=0)] = 256
   activate_mlp_output: bool = True
   inputs: tuple[str, ...] = auxiliary.ALL_INPUTS
+  mask_gradient: Literal["logits", "mask"] = "logits"
   coordinates: Literal["linear", "cosine"] = Field("linear", alias="coordinate_type")
 
   @pydantic.field_validator("inputs")

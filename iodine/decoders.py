@@ -1,5 +1,6 @@
 """Slot decoders: z [B, K, Z] -> means and mask logits (paper, Sec. 2.1 and Appendix C)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ class SpatialBroadcastDecoder(snt.Module):
     upsampling: s > 1 broadcasts over ceil(H / s) x ceil(W / s) instead, and the linear convolution
       writes s x s pixels for each of its own (sub-pixel convolution, Shi et al. 2016; not in the
       paper), cropped to H x W: about s^2 times fewer operations.
+    full_channels: c > 0: that convolution writes c channels for each pixel instead, and a last one,
+      behind an ELU, makes the C + 1 of them at H x W, where neighbours from different blocks meet.
   """
 
   def __init__(
@@ -37,6 +40,7 @@ class SpatialBroadcastDecoder(snt.Module):
     constant=None,
     compute_dtype=None,
     upsampling=1,
+    full_channels=0,
     name=None,
   ):
     super().__init__(name=name)
@@ -51,15 +55,24 @@ class SpatialBroadcastDecoder(snt.Module):
       precision.Conv2D(c, kernel_size, compute_dtype=compute_dtype, name=f"conv_{i + 1}")
       for i, c in enumerate(channels[1:])
     ]
-    outputs = (image_channels + 1) * upsampling**2
-    self.convs.append(snt.Conv2D(outputs, kernel_size, name=f"conv_{len(channels)}"))
+    outputs = full_channels or image_channels + 1
+    self.convs.append(
+      snt.Conv2D(
+        outputs * upsampling**2,
+        kernel_size,
+        w_init=SubPixelInitializer(upsampling),
+        name=f"conv_{len(channels)}",
+      )
+    )
+    self._last = None
+    if full_channels:
+      self._last = snt.Conv2D(image_channels + 1, kernel_size, name=f"conv_{len(channels) + 1}")
 
   def __call__(self, z):
     """z [B, K, Z] -> Decoded. Each slot is decoded by itself: slots meet in the softmax only."""
     num_slots, latent_size = tf.shape(z)[1], z.shape[2]
     flat = tf.reshape(z, [-1, latent_size])  # [B*K, Z]
-    if self._constant is not None:
-      flat = tf.pad(flat, [[0, 0], [0, 1]], constant_values=self._constant)  # [B*K, Z+1]
+    flat = _with_constant(flat, self._constant)  # [B*K, Z] or Z + 1
     net = self.broadcast_conv(flat)  # [B*K, H/s, W/s, c]
     for conv in self.convs[:-1]:
       net = precision.lower(net, self._compute_dtype)
@@ -68,7 +81,30 @@ class SpatialBroadcastDecoder(snt.Module):
     if self._upsampling > 1:
       net = tf.nn.depth_to_space(net, self._upsampling)
       net = _crop(net, self._image_size)  # [B*K, H, W, C+1]
+    if self._last:
+      net = self._last(tf.nn.elu(net))  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
+
+
+class SubPixelInitializer(snt.initializers.Initializer):
+  """The same filter for all s x s positions of a sub-pixel convolution (Aitken et al. 2017).
+
+  Filters of their own would draw a pattern of s x s dots over the image from the first step on. The
+  filters are Sonnet's default ones; for s = 1 there is no difference.
+
+  Args:
+    upsampling: s.
+  """
+
+  def __init__(self, upsampling):
+    self._copies = upsampling**2
+
+  def __call__(self, shape, dtype):
+    """shape [k, k, c, s^2 d] -> filters; `tf.nn.depth_to_space` keeps the d channels together."""
+    *fan_in, outputs = shape
+    stddev = 1 / np.sqrt(np.prod(fan_in))
+    filters = snt.initializers.TruncatedNormal(stddev=stddev)
+    return tf.tile(filters([*fan_in, outputs // self._copies], dtype), [1, 1, 1, self._copies])
 
 
 class BroadcastConv2D(snt.Module):
@@ -133,30 +169,52 @@ class DeconvDecoder(snt.Module):
   """MLP and transposed convolutions, no coordinates: the ablation of Sec. 4.3 (Appendix C).
 
   The paper's sizes (MLP 512, 512 to 8 x 8 x 8, four strides of 2) are for 128 x 128; for other
-  images the first map is ceil(H / 16) x ceil(W / 16) x 8 and the result is cropped.
+  images and numbers of layers the first map is as small as the strides ask for, with 8 channels,
+  and the result is cropped.
+
+  Args:
+    image_size: (H, W, C).
+    channels: of the transposed convolutions with stride 2; the last also of the ELU convolution
+      behind them. A linear one of C + 1 channels follows.
+    kernel_size: of all of them.
+    mlp_size: of the hidden layer.
+    constant: value of one more channel appended to z (the released code's 5.0), or None.
+    compute_dtype: of all but the MLP and the last convolution, or None; see `iodine.precision`.
   """
 
   def __init__(
-    self, image_size, channels=64, kernel_size=5, mlp_size=512, compute_dtype=None, name=None
+    self,
+    image_size: Sequence[int],
+    channels: Sequence[int] = (64, 64, 64, 64),
+    kernel_size: int = 5,
+    mlp_size: int = 512,
+    constant: float | None = None,
+    compute_dtype: tf.DType | None = None,
+    name: str | None = None,
   ):
     super().__init__(name=name)
     self._image_size = tuple(image_size)
+    self._constant = constant
     height, width, image_channels = self._image_size
-    self._start = (-(-height // 16), -(-width // 16), 8)
+    factor = 2 ** len(channels)
+    self._start = (-(-height // factor), -(-width // factor), 8)
     self._mlp = snt.nets.MLP([mlp_size, int(np.prod(self._start))], activation=tf.nn.elu)
     self._deconvs = [
       precision.Conv2DTranspose(
-        channels, kernel_size, stride=2, compute_dtype=compute_dtype, name=f"deconv_{i}"
+        c, kernel_size, stride=2, compute_dtype=compute_dtype, name=f"deconv_{i}"
       )
-      for i in range(4)
+      for i, c in enumerate(channels)
     ]
-    self._conv = precision.Conv2D(channels, kernel_size, compute_dtype=compute_dtype, name="conv")
+    self._conv = precision.Conv2D(
+      channels[-1], kernel_size, compute_dtype=compute_dtype, name="conv"
+    )
     self._output = snt.Conv2D(image_channels + 1, kernel_size, name="output")
 
-  def __call__(self, z):
+  def __call__(self, z: tf.Tensor) -> Decoded:
     """z [B, K, Z] -> Decoded."""
     num_slots = tf.shape(z)[1]
-    net = tf.nn.elu(self._mlp(tf.reshape(z, [-1, z.shape[2]])))  # [B*K, h*w*8]
+    flat = _with_constant(tf.reshape(z, [-1, z.shape[2]]), self._constant)  # [B*K, Z] or Z + 1
+    net = tf.nn.elu(self._mlp(flat))  # [B*K, h*w*8]
     net = tf.reshape(net, [-1, *self._start])  # [B*K, h, w, 8]
     for deconv in self._deconvs:
       net = tf.nn.elu(deconv(net))  # [B*K, 2h, 2w, c]
@@ -166,7 +224,15 @@ class DeconvDecoder(snt.Module):
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
 
 
-# tf.slice and tf.split instead of indexing, whose gradient, StridedSliceGrad, is several times slower.
+def _with_constant(flat, constant):
+  """One more channel of a constant behind z [N, Z], if there is one."""
+  if constant is None:
+    return flat
+  return tf.pad(flat, [[0, 0], [0, 1]], constant_values=constant)
+
+
+# tf.slice and tf.split instead of indexing, whose gradient, StridedSliceGrad, is several times
+# slower.
 
 
 def _crop(net, image_size):

@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 tfd = tfp.distributions
 
 MIN_STDDEV = 1e-5
+_MAX_LOG_GRADIENT = 40.0
 
 
 class LatentGaussian:
@@ -68,9 +69,10 @@ class SpatialMixture:
     self.means = means
     self.mask_logits = mask_logits
     self._component, self._sigma = component, sigma
+    self._images = images[:, None]  # [B, 1, H, W, C]
     self.log_masks = _log_softmax(mask_logits)  # [B, K, H, W, 1]
     self.log_components = tf.reduce_sum(
-      self._components.log_prob(images[:, None]), axis=-1, keepdims=True
+      self._components.log_prob(self._images), axis=-1, keepdims=True
     )  # [B, K, H, W, 1]
     self._log_joint = self.log_masks + self.log_components  # [B, K, H, W, 1]
     self.log_prob = tf.reduce_logsumexp(self._log_joint, axis=1, keepdims=True)  # [B, 1, H, W, 1]
@@ -92,23 +94,31 @@ class SpatialMixture:
     return tf.exp(_log_softmax(self.log_components))
 
   @functools.cached_property
+  def mixed_log_prob(self):
+    """log prod_c p(x_c | sum_k m_k mu_kc), one component on the mixed image: [B, 1, H, W, 1].
+
+    Not Eq. 1: slots do not explain a pixel each for itself but all together, so that a wrong colour
+    costs what it is off by, and not at most log K (EfficientMORL's, Emami et al. 2021).
+    """
+    mixed = tf.reduce_sum(self.masks * self.means, axis=1, keepdims=True)
+    sigma = tf.convert_to_tensor(self._sigma, mixed.dtype)
+    return tf.reduce_sum(
+      COMPONENTS[self._component](mixed, sigma).log_prob(self._images), axis=-1, keepdims=True
+    )
+
+  @functools.cached_property
+  def mask_gradient(self):
+    """Gradient of -log p(x|z) at the masks, each for itself: -N_k / sum_j m_j N_j, [B, K, H, W, 1].
+
+    It goes down to -1 / m_k, where that at the mask logits is between -1 and 1; beyond -e^40, of
+    which a layer norm could not take the square, it is cut.
+    """
+    return -tf.exp(tf.minimum(self.log_components - self.log_prob, _MAX_LOG_GRADIENT))
+
+  @functools.cached_property
   def leave_one_out_log_prob(self):
     """log p(x | z without slot k), masks renormalised over the others: [B, K, H, W, 1]."""
     return leave_one_out_logsumexp(self._log_joint) - leave_one_out_logsumexp(self.log_masks)
-
-  def distribution(self):
-    """The same mixture as a TFP distribution over images: event shape [H, W, C]."""
-    slots_last = [0, 2, 3, 1, 4]
-    mixture = tfd.MixtureSameFamily(
-      tfd.Categorical(logits=tf.transpose(self.mask_logits, slots_last)[..., 0]),
-      tfd.Independent(
-        COMPONENTS[self._component](
-          tf.transpose(self.means, slots_last), tf.convert_to_tensor(self._sigma, self.means.dtype)
-        ),
-        reinterpreted_batch_ndims=1,
-      ),
-    )
-    return tfd.Independent(mixture, reinterpreted_batch_ndims=2)
 
 
 COMPONENTS = {"normal": tfd.Normal, "logistic": tfd.Logistic}

@@ -35,6 +35,8 @@ class Iodine(SlotModel):
     config: what it is made of.
   """
 
+  STEP_OPTIONS = ("mixed",)
+
   def __init__(self, config: IodineConfig, name: str = "iodine"):
     super().__init__(config, name)
     core, released = config.refinement, config.released
@@ -120,15 +122,20 @@ class Iodine(SlotModel):
       }
     return state
 
-  def step(self, frame: Frame, state: State, noise: Noise, *, update=True, saved=None):
-    """Decodes and scores the posterior, and updates it: see `SlotModel.step`."""
+  def step(self, frame: Frame, state: State, noise: Noise, *, update=True, saved=None, mixed=False):
+    """Decodes and scores the posterior, and updates it: see `SlotModel.step`.
+
+    With `mixed` one component on the mixed image stands in place of Eq. 1
+    (`distributions.SpatialMixture.mixed_log_prob`), for the first steps of a training.
+    """
     shape = tf.shape(state["params"])
-    decode = self.decode(frame.input, state["params"], self.noise(noise, shape[0], shape[1]), saved)
-    output = self._output(decode, frame)
+    drawn = self.noise(noise, shape[0], shape[1])
+    decode = self.decode(frame.input, state["params"], drawn, saved, mixed)
+    output = self._output(decode, frame, mixed)
     next_state = self.refine(frame.input, state, decode) if update else {}
     return output, next_state, decode.grads
 
-  def decode(self, images, params, noise, grads=None) -> Decode:
+  def decode(self, images, params, noise, grads=None, mixed=False) -> Decode:
     """Samples, decodes and scores one posterior.
 
     Args:
@@ -136,6 +143,7 @@ class Iodine(SlotModel):
       params: lambda [B, K, 2 Z].
       noise: standard normal [B, K, Z].
       grads: auxiliary.Gradients where they are known, which spares their computation.
+      mixed: see `step`.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(params)
@@ -143,12 +151,14 @@ class Iodine(SlotModel):
       z = posterior.loc + posterior.scale * noise
       means, mask_logits = self.decoder(z)
       mixture = self._mixture(images, means, mask_logits)
-      nll = -tf.reduce_sum(mixture.log_prob, axis=[1, 2, 3, 4])  # [B]
+      nll = _nll(mixture, mixed)  # [B]
       prior = self._latent.prior(self.config.latent_size, params.dtype)
       kl = tfd.kl_divergence(posterior, prior)  # [B, K, Z]
       loss = tf.reduce_sum(nll) + self.kl_weight * tf.reduce_sum(tf.reduce_sum(kl, axis=-1))
     if grads is None:
       grads = auxiliary.Gradients(*tape.gradient(loss, [params, means, mask_logits]))
+      if self.config.refinement.mask_gradient == "mask":
+        grads = grads._replace(mask_logits=mixture.mask_gradient)
     grads = auxiliary.Gradients(*map(tf.stop_gradient, grads))
     return Decode(params, posterior, z, mixture, nll, kl, grads)
 
@@ -180,11 +190,11 @@ class Iodine(SlotModel):
     kind = self.config.likelihood.kind
     return distributions.SpatialMixture(images, means, mask_logits, kind, self.sigma)
 
-  def _output(self, decode, frame):
+  def _output(self, decode, frame, mixed):
     mixture, nll = decode.mixture, decode.nll
     if frame.target is not frame.input:
       scored = self._mixture(frame.target, mixture.means, mixture.mask_logits)
-      nll = -tf.reduce_sum(scored.log_prob, axis=[1, 2, 3, 4])
+      nll = _nll(scored, mixed)
     kl = tf.reduce_sum(tf.reduce_sum(decode.kl, axis=-1), axis=-1)  # [B]
     posterior = decode.posterior
     return SlotOutput(
@@ -205,17 +215,32 @@ class Iodine(SlotModel):
     return auxiliary.Gradients(*[g / tf.cast(tf.shape(g)[0] * replicas, g.dtype) for g in grads])
 
 
+def _nll(mixture, mixed):
+  """Nats an image: [B]."""
+  log_prob = mixture.mixed_log_prob if mixed else mixture.log_prob  # [B, 1, H, W, 1]
+  return -tf.reduce_sum(log_prob, axis=[1, 2, 3, 4])
+
+
 def _make_decoder(config, compute_dtype):
   decoder = config.decoder
+  constant = 5.0 if config.released.capacity_channels else None
   if decoder.kind == "deconv":
-    return decoders.DeconvDecoder(config.image_size, compute_dtype=compute_dtype, name="decoder")
+    return decoders.DeconvDecoder(
+      config.image_size,
+      decoder.channels,
+      decoder.kernel,
+      constant=constant,
+      compute_dtype=compute_dtype,
+      name="decoder",
+    )
   return decoders.SpatialBroadcastDecoder(
     config.image_size,
     decoder.channels,
     decoder.kernel,
-    constant=5.0 if config.released.capacity_channels else None,
+    constant=constant,
     compute_dtype=compute_dtype,
     upsampling=decoder.upsampling,
+    full_channels=decoder.full_channels,
     name="decoder",
   )
 

@@ -106,10 +106,11 @@ def _convolution(op, batch_size):
 
 def _product_flops(op, batch_size):
   left, right = (_shape(t, batch_size) for t in op.inputs)
-  contracted = left[0] if op.get_attr("transpose_a") else left[1]
-  rows = left[1] if op.get_attr("transpose_a") else left[0]
-  columns = right[0] if op.get_attr("transpose_b") else right[1]
-  return 2 * rows * contracted * columns
+  turned = ("adj_x", "adj_y") if op.type.startswith("Batch") else ("transpose_a", "transpose_b")
+  rows, contracted = left[-2:][::-1] if op.get_attr(turned[0]) else left[-2:]
+  columns = right[-2] if op.get_attr(turned[1]) else right[-1]
+  lead = np.broadcast_shapes(left[:-2], right[:-2])
+  return 2 * int(np.prod(lead)) * rows * contracted * columns
 
 
 def seconds_alone(convolution, repeats=5):

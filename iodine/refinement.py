@@ -4,6 +4,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine import precision
+from iodine.split_conv import SplitConv2D
 
 
 class RefinementCore(snt.RNNCore):
@@ -37,9 +38,10 @@ class RefinementCore(snt.RNNCore):
     name=None,
   ):
     super().__init__(name=name)
+    layers = [SplitConv2D] + [precision.Conv2D] * (len(channels) - 1)
     self.convs = [
-      precision.Conv2D(c, kernel_size, stride=stride, compute_dtype=compute_dtype, name=f"conv_{i}")
-      for i, c in enumerate(channels)
+      layer(c, kernel_size, stride=stride, compute_dtype=compute_dtype, name=f"conv_{i}")
+      for i, (layer, c) in enumerate(zip(layers, channels, strict=True))
     ]
     self.mlp = [
       precision.Linear(size, compute_dtype=compute_dtype, name=f"mlp_{i}")
@@ -54,7 +56,7 @@ class RefinementCore(snt.RNNCore):
     return self.lstm.initial_state(batch_size) if self.lstm else ()
 
   def encode(self, spatial):
-    """[N, H, W, c] -> [N, mlp_sizes[-1]]."""
+    """split_conv.Channels of [N, H, W, c], or those themselves -> [N, mlp_sizes[-1]]."""
     dtype = spatial.dtype
     for conv in self.convs:
       spatial = tf.nn.elu(conv(spatial))

@@ -1,7 +1,8 @@
 """Settings as typed, validated data: pydantic models that are nested in Python and flat on disk.
 
 A nested setting has a flat name, its alias, under which command lines, run folders and SavedModels
-know it: `decoder.channels` is `decoder_channels`. Both forms are accepted wherever settings are made.
+know it: `decoder.channels` is `decoder_channels`. Both forms are accepted wherever settings are
+made.
 """
 
 import difflib

@@ -1,6 +1,7 @@
 """What training, evaluation, serving and figures need of a model, whichever it is."""
 
 import abc
+from collections.abc import Mapping
 from typing import Any
 
 import sonnet as snt
@@ -30,6 +31,7 @@ class SlotModel(snt.Module, abc.ABC):
   MIN_SLOTS = 2  # one slot has nothing to split
   MAX_SLOTS: int | None = None  # None: as many as wanted
   ITERATES = True  # whether one step more can change the result
+  STEP_OPTIONS: tuple[str, ...] = ()  # further keywords of `step`, for stages of a training
 
   def __init__(self, config: ModelConfig, name: str):
     super().__init__(name=name)
@@ -104,6 +106,7 @@ class SlotModel(snt.Module, abc.ABC):
     seed=None,
     first_index=0,
     shared_noise=False,
+    step_options: Mapping[str, Any] | None = None,
   ) -> SlotOutput:
     """Unrolled inference: `unroll.unroll` of images that are checked.
 
@@ -115,6 +118,7 @@ class SlotModel(snt.Module, abc.ABC):
         (seed, iteration, first_index + its row), of nothing else: not of the batch size.
       first_index: index of the batch's first image in whatever the images are counted in.
       shared_noise: all images get the noise of that first one (`Noise.shared`).
+      step_options: of the model's own (`STEP_OPTIONS`).
 
     Raises:
       UserError: the images' rank, size or type is wrong, K or T too small, a sequence too short.
@@ -129,10 +133,11 @@ class SlotModel(snt.Module, abc.ABC):
       seed=new_seed() if seed is None else seed,
       first_index=first_index,
       shared_noise=shared_noise,
+      step_options=step_options,
     )
 
   def create_variables(self) -> tuple[tf.Variable, ...]:
-    """Creates all variables, which otherwise come with the first call; returns the trainable ones."""
+    """Creates all variables, which else come with the first call; returns the trainable ones."""
     blank = tf.zeros([1, *self.config.image_size], self.dtype)
     self(blank, num_iterations=2, num_slots=self.MIN_SLOTS, seed=[0, 0])
     return self.trainable_variables

@@ -4,7 +4,7 @@ A model makes one step; what is done with the steps of an inference is decided h
 evaluation, latents, export and streaming alike, with T and K as numbers or as tensors.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -79,6 +79,7 @@ def unroll(
   seed,
   first_index=0,
   shared_noise: bool = False,
+  step_options: Mapping[str, Any] | None = None,
 ) -> SlotOutput:
   """Every decode of an inference, for a loss: SlotOutput with [D, B] and Eq. 4 as its `loss`.
 
@@ -90,6 +91,7 @@ def unroll(
     seed: int32 [2].
     first_index: see `Noise`.
     shared_noise: see `Noise.shared`.
+    step_options: further keywords of the model's `step`.
 
   Raises:
     UserError: the sequence is too short.
@@ -98,9 +100,11 @@ def unroll(
   check_frames(timeline, images)
   num_slots = model.config.num_slots if num_slots is None else num_slots
 
+  options = dict(step_options or {})
+
   def step(frame, state, seed, iteration, first_index, saved=None):
     noise = Noise(seed, iteration, first_index, shared_noise)
-    output, state, grads = model.step(frame, state, noise, saved=saved)
+    output, state, grads = model.step(frame, state, noise, saved=saved, **options)
     return (output, state), grads
 
   iterate = rematerialised(step) if model.config.recompute else step
@@ -116,7 +120,7 @@ def unroll(
       (output, state), _ = iterate(frame, state, seed, at, first_index)
     else:  # nothing reads the state behind the last decode
       noise = Noise(seed, at, first_index, shared_noise)
-      output, _, _ = model.step(frame, state, noise, update=False)
+      output, _, _ = model.step(frame, state, noise, update=False, **options)
     outputs.append(output)
   losses = tf.stack([output.loss for output in outputs])  # [D, B]
   stacked = tf.nest.map_structure(

@@ -14,7 +14,6 @@ from iodine.errors import UserError
 from iodine.serving.graph import PLACE, SEED
 from iodine.slot_model import SlotModel
 
-
 ROUNDING = 1e-3  # by so much a resized or averaged picture may leave [0, 1]
 
 
@@ -270,7 +269,7 @@ class Model:
       if images.dtype.kind != "f":
         raise UserError(f"expected images uint8, or float in [0, 1], got {images.dtype}")
       images = images.astype(np.float32)
-      if images.size and -ROUNDING <= images.min() and images.max() <= 1 + ROUNDING:
+      if images.size and images.min() >= -ROUNDING and images.max() <= 1 + ROUNDING:
         images = images.clip(0, 1)
       elif images.size:  # NaN too
         raise UserError(

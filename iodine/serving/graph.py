@@ -9,9 +9,9 @@ What is saved are functions of tensors and the variables they read, not the mode
   sample(num_images, num_slots, seed)              slots of latents drawn from the prior
   metadata()                                       JSON: data set, image size, K, T, scores, ...
 
-`start` and `refine` are there for models that iterate, `decode` and `sample` for those with latents.
-Batch first in every output; numbers of images, slots and iterations are free at call time. Every
-image of a batch gets the same noise, so that it has the same slots alone and among others.
+`start` and `refine` are there for models that iterate, `decode` and `sample` for those with
+latents. Batch first in every output; numbers of images, slots and iterations are free at call time.
+Every image of a batch gets the same noise, so that it has the same slots alone and among others.
 """
 
 import functools
@@ -224,7 +224,7 @@ def _known(own, iteration, seed):
 
 
 def _scores(output: SlotOutput):
-  """What is kept of every decode, by name: nll [B], kl [B, K] where there is one, other terms [B]."""
+  """What is kept of every decode: nll [B], kl [B, K] where there is one, other terms [B]."""
   scores = {"nll": output.nll, **output.terms}
   if output.latents is not None:
     scores["kl"] = tf.reduce_sum(output.latents.kl, axis=-1)

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read with their checksums, refused where they do not fit."""
+"""Checkpoints: written whole or not at all, read with their checksums, or refused."""
 
 import contextlib
 import glob
@@ -17,7 +17,8 @@ from iodine.errors import UserError
 from iodine.files import write_json
 from iodine.slot_model import SlotModel
 
-LOSS_SCALE = "loss_scale"
+# What a run may have that the one it goes on from had not: it begins anew.
+OPTIONAL = ("loss_scale", "geco")
 
 
 class CheckpointError(UserError):
@@ -112,8 +113,7 @@ def restore(
       damaged.append(path)
       continue
     known = {name.split("/")[0] for name, _ in tf.train.list_variables(path)}
-    # a run in another precision has no scale of the loss to go on with: it starts anew
-    present = {name: part for name, part in state.items() if name in known or name != LOSS_SCALE}
+    present = {name: p for name, p in state.items() if name in known or name not in OPTIONAL}
     status = tf.train.Checkpoint(**present).restore(path)
     status.assert_existing_objects_matched().expect_partial()
     return path, damaged

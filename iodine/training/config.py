@@ -18,11 +18,18 @@ class Stage(Settings):
     until: the step at which it ends.
     num_slots: K, None for the model's.
     num_iterations: T, None for the model's.
+    mixed: score the mixed image in place of Eq. 1 (`distributions.SpatialMixture.mixed_log_prob`).
   """
 
   until: Count
   num_slots: Annotated[int, Field(ge=2)] | None = None
   num_iterations: Count | None = None
+  mixed: bool = False
+
+  @property
+  def step_options(self) -> dict[str, bool]:
+    """What the model's steps are told."""
+    return {"mixed": True} if self.mixed else {}
 
 
 class TrainingConfig(Settings):
@@ -46,12 +53,15 @@ class TrainingConfig(Settings):
       colours costly, so that the masks have to part the image early.
     kl_weight_start: the KL's weight at the first step; None: the model's. A small one lets the
       slots say what they hold before they have to be brief.
+    geco_target: what the last decode's negative log-likelihood shall come to, in nats per pixel and
+      channel: the KL's weight follows it from `kl_weight` on (`iodine.geco`); None: it does not.
+    geco_rate: how fast.
     clip_norm: bound on the global gradient norm, after the averaging over replicas; None: no bound.
     seed: of variables and noise.
     jit: compile the step with XLA.
     curriculum: stages before the model's own number of slots and iterations, for instance
       [{"until": 1500, "num_slots": 4, "num_iterations": 5}]: K and T up to that step; a number that
-      is left out is the model's.
+      is left out is the model's. "mixed": true scores the mixed image in place of Eq. 1.
   """
 
   batch_size: Count = 32
@@ -66,6 +76,8 @@ class TrainingConfig(Settings):
   anneal_steps: Annotated[int, Field(ge=0)] = 0
   sigma_start: Positive | None = None
   kl_weight_start: Positive | None = None
+  geco_target: Annotated[float, Field(allow_inf_nan=False)] | None = None
+  geco_rate: Positive = 0.01
   clip_norm: Positive | None = 5.0
   seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
   jit: bool = False
@@ -86,6 +98,14 @@ class TrainingConfig(Settings):
       raise ValueError(
         "sigma_start and kl_weight_start need anneal_steps, and the other way round: got "
         f"{self.sigma_start}, {self.kl_weight_start}, {self.anneal_steps}"
+      )
+    return self
+
+  @pydantic.model_validator(mode="after")
+  def _one_hand_on_the_kl(self) -> Self:
+    if self.geco_target is not None and self.kl_weight_start is not None:
+      raise ValueError(
+        "geco_target and kl_weight_start both move the KL's weight: take one of them"
       )
     return self
 

@@ -1,5 +1,6 @@
 """The training step under a distribution strategy (paper, Sec. 2.3)."""
 
+import math
 import os
 from typing import Any
 
@@ -10,7 +11,8 @@ from iodine import metrics, unroll
 from iodine.build import build_model
 from iodine.config import ModelConfig
 from iodine.errors import ConfigError, UserError
-from iodine.training.checkpoints import LOSS_SCALE, Checkpoints, restore
+from iodine.geco import Geco
+from iodine.training.checkpoints import Checkpoints, restore
 from iodine.training.config import TrainingConfig
 from iodine.training.distribution import make_strategy
 from iodine.training.loss_scale import LossScale
@@ -71,10 +73,14 @@ class Trainer:
     with self.strategy.scope():
       self.model = build_model(model_config)
       self.variables = self.model.create_variables()
+      for option in {o for stage in training_config.curriculum for o in stage.step_options}:
+        if option not in self.model.STEP_OPTIONS:
+          raise ConfigError(f"a stage with {option}=True is not for model={model_config.model}")
       self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
       self.num_nonfinite = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_nonfinite")
       self.num_rewinds = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_rewinds")
       self.best_score = tf.Variable(float("-inf"), trainable=False, name="best_score")
+      self._geco = self._make_geco()
       self._loss_scale = None
       if model_config.precision == "mixed_float16":
         self._loss_scale = LossScale()
@@ -102,7 +108,8 @@ class Trainer:
     _, damaged = restore(self.state(), self.model, directory, "last")
     settings = self.model.config.flat()
     for name, variable in self.model.weights().items():
-      if self.config.starts.get(name) is None:
+      moved = self._geco is not None and name == "kl_weight"
+      if self.config.starts.get(name) is None and not moved:
         variable.assign(settings[name])  # may be another now
     self.forget_step()
     return damaged
@@ -114,7 +121,8 @@ class Trainer:
   def state(self) -> dict[str, Any]:
     """What a checkpoint holds, by name."""
     return {
-      **({LOSS_SCALE: self._loss_scale} if self._loss_scale else {}),
+      **({"loss_scale": self._loss_scale} if self._loss_scale else {}),
+      **({"geco": self._geco} if self._geco else {}),
       "model": self.model,
       "optimizer": self.optimizer,
       "step": self.step,
@@ -165,7 +173,8 @@ class Trainer:
     for stage in self.config.curriculum:
       if step < stage.until:
         numbers = {"num_slots": stage.num_slots, "num_iterations": stage.num_iterations}
-        return {name: number for name, number in numbers.items() if number is not None}
+        known = {name: number for name, number in numbers.items() if number is not None}
+        return {**known, "step_options": stage.step_options} if stage.step_options else known
     return {}
 
   def distribute(self, make_dataset):
@@ -196,13 +205,13 @@ class Trainer:
   def _replicated_any(self, flag):
     return self.strategy.reduce("SUM", self.strategy.run(lambda: flag), axis=None)
 
-  def _replicated_step(self, batch, num_slots=None, num_iterations=None):
+  def _replicated_step(self, batch, num_slots=None, num_iterations=None, step_options=None):
     fold_in = tf.random.experimental.stateless_fold_in
     seed = fold_in(tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32))
     seed = fold_in(seed, tf.cast(self.num_rewinds, tf.int32))
     self._anneal()
     values, gradients = self.strategy.run(
-      self._gradients, args=(batch, seed, num_slots, num_iterations)
+      self._gradients, args=(batch, seed, num_slots, num_iterations, step_options)
     )
     values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
     if "ari_fg" in values:
@@ -215,6 +224,7 @@ class Trainer:
 
     def update():
       self.strategy.run(self._apply, args=(gradients,))
+      self._follow_target(values["nll"])
       return True
 
     tf.cond(values["finite"], update, lambda: False)
@@ -236,7 +246,14 @@ class Trainer:
         value = annealed(start, settings[name], self.step, self.config.anneal_steps)
         variable.assign(tf.cast(value, variable.dtype))
 
-  def _gradients(self, batch, seed, num_slots, num_iterations):
+  def _follow_target(self, nll):
+    """Sets the KL's weight by GECO, from the last decode's nats an image."""
+    if self._geco:
+      weight = self.model.weights()["kl_weight"]
+      values_an_image = math.prod(self.model.config.image_size)
+      weight.assign(tf.cast(self._geco.update(nll / values_an_image, weight), weight.dtype))
+
+  def _gradients(self, batch, seed, num_slots, num_iterations, step_options):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""
     context = tf.distribute.get_replica_context()
     replica = tf.get_static_value(context.replica_id_in_sync_group)
@@ -248,6 +265,7 @@ class Trainer:
         num_iterations=num_iterations,
         seed=seed,
         first_index=replica * self._replica_batch,
+        step_options=step_options,
       )
       loss = tf.reduce_sum(output.loss) / self.config.batch_size
       scale = self._loss_scale.value if self._loss_scale else None
@@ -270,6 +288,13 @@ class Trainer:
       **_ari_sums(true_mask, last.masks, self._num_background),
     }
     return values, (gradients, tf.linalg.global_norm(gradients))
+
+  def _make_geco(self):
+    if self.config.geco_target is None:
+      return None
+    if "kl_weight" not in self.model.weights():
+      raise ConfigError(f"geco_target needs a KL, which {self.model.config.model} does not have")
+    return Geco(self.config.geco_target, self.config.geco_rate)
 
   def _last_target(self, batch, num_iterations):
     """What the last decode is scored against: images [B, H, W, C], true masks or None."""

@@ -55,7 +55,7 @@ def test_an_even_kernel_is_refused():
   lambda size: SpatialBroadcastDecoder(size, (4, 5), 3),
   lambda size: SpatialBroadcastDecoder(size, (4,), 5, constant=5.0),
   lambda size: SpatialBroadcastDecoder(size, (4, 5), 3, upsampling=2),
-  lambda size: DeconvDecoder(size, channels=4, mlp_size=8),
+  lambda size: DeconvDecoder(size, channels=(4, 4, 4, 4), mlp_size=8),
 ])  # fmt: skip
 def test_shapes_and_independent_slots(make, image_size):
   decoder = make(image_size)
@@ -95,3 +95,37 @@ def test_coordinates():
   assert cosine.shape == (3, 5, 8)
   x = np.linspace(0, 1, 5)
   np.testing.assert_allclose(cosine[0, :, 2], np.cos(np.pi * x), atol=1e-12)  # i = 1, j = 0
+
+
+def test_sub_pixel_filters_begin_the_same_for_all_positions():
+  """Each filter writes s x s pixels, alike until training tells them apart: no dots (ICNR)."""
+  decoder = SpatialBroadcastDecoder((9, 12, 3), [8, 8], 3, upsampling=3)
+  z = tf.random.stateless_normal([2, 2, 4], seed=[0, 1])
+  means, logits = decoder(z)
+  for image in (means, logits):
+    blocks = image.numpy().reshape([4, 3, 3, 4, 3, -1])  # [N, H/s, s, W/s, s, c]
+    assert np.ptp(blocks, axis=(2, 4)).max() < 1e-6
+    assert np.ptp(blocks, axis=(1, 3)).max() > 1e-3
+  by_position = decoder.convs[-1].w.numpy().reshape([3, 3, 8, 9, 4])
+  for channel in range(4):  # channels do differ
+    assert np.ptp(by_position[..., 0, :], axis=-1).max() > 0.01, channel
+
+
+def test_full_channels_put_a_convolution_behind_the_sub_pixel_one():
+  """ELU and a plain convolution of what `upsampling` writes, at the image's own size."""
+  decoder = SpatialBroadcastDecoder((7, 8, 3), [8, 8], 3, upsampling=3, full_channels=5)
+  z = tf.random.stateless_normal([2, 2, 4], seed=[0, 1])
+  means, logits = decoder(z)
+  assert means.shape == (2, 2, 7, 8, 3)
+  assert logits.shape == (2, 2, 7, 8, 1)
+  last = next(v for v in decoder.variables if v.shape == (3, 3, 5, 4))
+  bias = next(v for v in decoder.variables if v.shape == (4,))
+  bias.assign([0.1, 0.2, 0.3, 0.4])
+  low = decoder.broadcast_conv(tf.reshape(z, [4, 4]))
+  for conv in decoder.convs:
+    low = conv(tf.nn.elu(low))  # [4, 3, 3, 5 * 9]
+  full = low.numpy().reshape([4, 3, 3, 3, 3, 5]).swapaxes(2, 3).reshape([4, 9, 9, 5])[:, :7, :8]
+  expected = (tf.nn.conv2d(tf.nn.elu(full), last, 1, "SAME") + bias).numpy()
+  means, logits = decoder(z)
+  np.testing.assert_allclose(logits.numpy().reshape([4, 7, 8, 1]), expected[..., :1], atol=1e-5)
+  np.testing.assert_allclose(means.numpy().reshape([4, 7, 8, 3]), expected[..., 1:], atol=1e-5)

@@ -37,10 +37,49 @@ def test_likelihood_is_equation_1(scene, component, sigma, density):
   np.testing.assert_allclose(mixture.mask_posterior, posterior, rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+  ("component", "density"), [("normal", tfd.Normal), ("logistic", tfd.Logistic)]
+)
+def test_mask_gradient_is_that_of_masks_which_need_not_sum_to_one(scene, component, density):
+  images, means, logits = map(tf.constant, scene)
+  masks = tf.nn.softmax(logits, axis=1)
+  with tf.GradientTape() as tape:
+    tape.watch(masks)
+    densities = tf.reduce_prod(density(means, 0.3).prob(images[:, None]), -1, keepdims=True)
+    nll = -tf.reduce_sum(tf.math.log(tf.reduce_sum(masks * densities, axis=1)))
+  mixture = SpatialMixture(images, means, logits, component, 0.3)
+  np.testing.assert_allclose(mixture.mask_gradient, tape.gradient(nll, masks), rtol=1e-9)
+
+
+def test_mask_gradient_stays_finite_where_a_slot_without_mask_is_right():
+  images = tf.zeros([1, 1, 1, 3])
+  means = tf.stack([images, images + 9])[:, 0][None]  # [1, 2, 1, 1, 3]
+  mixture = SpatialMixture(images, means, tf.constant([-300.0, 300])[None, :, None, None, None])
+  gradient = mixture.mask_gradient[:, 0]
+  assert np.isfinite(tf.square(gradient)).all()
+  assert float(tf.squeeze(gradient)) < -1e17
+
+
+def test_the_mixed_image_has_one_component(scene):
+  images, means, logits = scene
+  masks = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  mixed = (masks * means).sum(1, keepdims=True)
+  expected = scipy.stats.norm.logpdf(images[:, None], mixed, 0.3).sum(-1, keepdims=True)
+  mixture = SpatialMixture(*map(tf.constant, scene), "normal", 0.3)
+  np.testing.assert_allclose(mixture.mixed_log_prob, expected, rtol=1e-12)
+
+
 def test_the_tfp_distribution_is_the_same_mixture(scene):
   images, means, logits = map(tf.constant, scene)
   mixture = SpatialMixture(images, means, logits, "normal", 0.3)
-  distribution = mixture.distribution()
+  slots_last = [0, 2, 3, 1, 4]
+  distribution = tfd.Independent(
+    tfd.MixtureSameFamily(
+      tfd.Categorical(logits=tf.transpose(logits, slots_last)[..., 0]),
+      tfd.Independent(tfd.Normal(tf.transpose(means, slots_last), tf.constant(0.3, tf.float64)), 1),
+    ),
+    reinterpreted_batch_ndims=2,
+  )
   assert distribution.event_shape == [5, 4, 3]
   np.testing.assert_allclose(
     distribution.log_prob(images), tf.reduce_sum(mixture.log_prob, [1, 2, 3, 4]), rtol=1e-12
@@ -103,9 +142,12 @@ def test_kl_and_prior(scale, prior_stddev):
   np.testing.assert_allclose(tfd.kl_divergence(at_prior, prior), 0.0, atol=1e-14)
 
 
-def test_the_scale_has_a_floor():
-  stddev = LatentGaussian().posterior(tf.constant([0.0, -1e4])).stddev()
-  assert float(stddev[0]) > 0
+@pytest.mark.parametrize("scale", ["stddev", "variance"])
+def test_the_scale_has_a_floor(scale):
+  latent = LatentGaussian(scale)
+  posterior = latent.posterior(tf.constant([0.0, -110.0]))
+  assert float(posterior.stddev()[0]) > 0
+  assert np.isfinite(tfd.kl_divergence(posterior, latent.prior(1)))
 
 
 def test_unknown_choices_are_refused(scene):

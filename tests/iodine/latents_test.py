@@ -32,8 +32,10 @@ def test_collected_latents_are_those_of_the_model(model):
   collected = latents.collect(model, scenes(2), num_iterations=3, seed=4)
   output = model(IMAGES, num_iterations=3, seed=[4, 1])
   batch = next(iter(scenes(5)))
-  np.testing.assert_allclose(collected.mean, output.posterior_mean[-1], rtol=1e-3, atol=1e-5)
-  np.testing.assert_allclose(collected.kl.sum(-1), output.kl[-1], rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(collected.mean, output.latents.mean[-1], rtol=1e-3, atol=1e-5)
+  np.testing.assert_allclose(
+    collected.kl.sum(-1), tf.reduce_sum(output.latents.kl[-1], -1), rtol=1e-3, atol=1e-3
+  )
   slots = factors.match_slots(batch["mask"], output.masks[-1])
   np.testing.assert_array_equal(collected.slots, slots)
   objects = collected.objects()

