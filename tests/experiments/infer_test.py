@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,10 +11,9 @@ from sacred.observers import FileStorageObserver
 import datasets
 import iodine
 from experiments import infer, multistability
-from experiments.experiment import Refusal
+from experiments.experiment import Refusal, run_commandline
 from iodine import serving
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZE = (8, 6)
 CONFIG = iodine.ModelConfig(
   image_size=(*SIZE, 3),
@@ -90,19 +87,21 @@ def test_any_name(model, folder, tmp_path):
   assert (out / "overview.png").stat().st_size > 10_000
 
 
-def test_the_command_line(folder, tmp_path):
+def test_the_command_line(folder, tmp_path, monkeypatch, capsys):
   """Numbers are names, a path is bytes, and what cannot be read is named."""
+  monkeypatch.chdir(tmp_path)
   (tmp_path / "1").symlink_to(folder)
   odd = os.fsdecode(b"[\xfe]")
   picture(tmp_path / odd / "a.png")
   (tmp_path / odd / "b.png").write_bytes(b"no picture")
   words = ["model=1", f"images=[{odd}/a.png,{odd}/b*]", "out=3", "num_overview=0"]
-  command = [sys.executable, "-m", "experiments.infer", "with", *words]
-  environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-  done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
-  assert done.returncode == 0, done.stderr
-  assert "1 pictures, 3 slots each: 3/1" in done.stdout
-  assert r"left out: [\xfe]/b.png cannot be read as a picture" in done.stderr
+  try:
+    run_commandline(infer.ex, ["infer", "with", *words], infer.storage)
+  finally:
+    infer.ex.observers.clear()
+  stdout, stderr = capsys.readouterr()
+  assert "1 pictures, 3 slots each: 3/1" in stdout
+  assert r"left out: [\xfe]/b.png cannot be read as a picture" in stderr
   assert (tmp_path / "3" / "1" / "pictures" / "a" / "mask.png").is_file()
   assert not list((tmp_path / "3" / "1").glob("overview*"))
 
