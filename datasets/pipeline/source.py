@@ -243,6 +243,16 @@ class Source:
       return None
     return self._with_visibility(result, labels)
 
+  def num_objects(self, start: int, stop: int) -> np.ndarray | None:
+    """Visible foreground entities, int [stop - start], where the files' indices tell; else None."""
+    found = []
+    for file in self.files:
+      index = file.index()
+      if not index or "num_objects" not in index:
+        return None
+      found.extend(index["num_objects"])
+    return np.array(found[start:stop])
+
 
 def _cut(pixels, crop, axis):
   """The window (top, bottom, left, right) of arrays whose rows are along `axis`, from the end."""
