@@ -25,7 +25,8 @@ MODULES = {
   "multi_dsprites_binarized": (multi_dsprites, {"variant": "binarized"}),
   "multi_dsprites_colored_on_colored": (multi_dsprites, {"variant": "colored_on_colored"}),
   "shapes": (shapes, {}),
-  "textured_mnist": (textured_mnist, {}),
+  "textured_mnist": (textured_mnist, {"variant": "pair"}),
+  "textured_mnist_single": (textured_mnist, {"variant": "single"}),
 }
 
 
@@ -221,10 +222,50 @@ def test_textured_mnist_reads_a_copy_of_mnist(tmp_path):
 
 
 def test_textured_mnist_distributions(chunks):
-  arrays = chunks["textured_mnist"]
-  _uniform(arrays["texture"] - 1, 20, "texture")
-  assert all(len(set(row)) == 3 for row in arrays["texture"].tolist())
-  _uniform(arrays["x"][:, 1:], 11, "x")
+  for name, num in (("textured_mnist", 3), ("textured_mnist_single", 2)):
+    arrays = chunks[name]
+    _uniform(arrays["texture"] - 1, 20, "texture")
+    assert all(len(set(row)) == num for row in arrays["texture"].tolist())
+  np.testing.assert_array_equal(chunks["textured_mnist"]["x"][:, 1:], [[-2, 2]] * 2000)
+  np.testing.assert_array_equal(chunks["textured_mnist_single"]["x"][:, 1], 0)
+
+
+def test_every_texture_is_one_coefficient_of_its_grid():
+  """Oracle: the inverse transform of that coefficient alone, and the transform of the surface."""
+  rng = np.random.default_rng(0)
+  for code, (down, across) in enumerate(textured_mnist.COEFFICIENTS, start=1):
+    phase = rng.uniform(0, 2 * np.pi)
+    spectrum = np.zeros((38, 38), complex)
+    spectrum[down, across] = np.exp(1j * phase)
+    wave = np.fft.ifft2(spectrum).real * 38**2
+    made = textured_mnist.textures(28, np.array([phase]), np.array([code]))[0]
+    np.testing.assert_allclose(made, 0.5 + 0.5 * wave[:28, :28], atol=1e-9)
+  assert len(textured_mnist.COEFFICIENTS) == 20
+  assert len({tuple(c) for c in textured_mnist.COEFFICIENTS.tolist()}) == 20
+
+
+def test_digits_are_laid_over_one_another_by_their_opacity(tmp_path):
+  """Oracle: pixel by pixel, for a digit of opacity 0.8 that covers a square."""
+  images = np.zeros((1, 28, 28), np.uint8)
+  images[0, 8:20, 8:20] = 204
+  np.savez(tmp_path / "mnist.npz", x_train=images, y_train=[3])
+  arrays = textured_mnist.generate_chunk(0, 0, mnist=str(tmp_path / "mnist.npz"))
+  labels = arrays["mask"][..., 0].argmax(1)
+  one, two = np.zeros((28, 28), bool), np.zeros((28, 28), bool)
+  one[6:18, 6:18] = two[10:22, 10:22] = True
+  both, neither = one & two, ~(one | two)
+  assert (labels[:, neither] == 0).all()
+  assert (labels[:, one & ~two] == 1).all()
+  assert (labels[:, two & ~one] == 2).all()
+  front = labels[:, 12, 12]
+  assert set(front) == {1, 2}  # either digit may be in front
+  assert (labels[:, both] == front[:, None]).all()
+  # The ground's wave shines through by a fifth, and through both digits by a twenty-fifth.
+  image = arrays["image"][..., 0] / 255
+  for i in range(5):
+    contrast = [np.ptp(image[i][part]) for part in (neither, both)]
+    assert contrast[0] > 0.9
+    assert contrast[1] > 0
 
 
 # ------------------------------------------------------------------------------- the command
