@@ -18,6 +18,7 @@ from iodine import metrics
 from iodine.config import check_iterations, check_slots
 from iodine.geco import Geco
 from iodine.model import Iodine
+from iodine.parting import PartedClock
 
 
 class NonFiniteError(ArithmeticError):
@@ -48,6 +49,8 @@ class TrainingConfig:
     beta1: Adam's.
     anneal_steps: over so many steps `sigma` and `kl_weight` change geometrically from their starts
       to the model's, and then stay.
+    anneal_entropy: count only steps at which the masks' entropy, a moving average in nats a pixel,
+      is below this (`iodine.parting`); None: all. It is log K where all slots share everything.
     sigma_start: the pixels' sigma at the first step; None: the model's. A wide start makes mixing
       colours costly, so that the masks have to part the image early.
     kl_weight_start: the KL's weight at the first step; None: the model's. A small one lets the
@@ -73,6 +76,7 @@ class TrainingConfig:
   warmup_steps: int = 0
   beta1: float = 0.9
   anneal_steps: int = 0
+  anneal_entropy: float | None = None
   sigma_start: float | None = None
   kl_weight_start: float | None = None
   geco_target: float | None = None
@@ -94,6 +98,11 @@ class TrainingConfig:
       raise ValueError(
         "sigma_start and kl_weight_start need anneal_steps, and the other way round: got "
         f"{self.sigma_start}, {self.kl_weight_start}, {self.anneal_steps}"
+      )
+    if self.anneal_entropy is not None and not starts:
+      raise ValueError(
+        f"anneal_entropy={self.anneal_entropy} holds annealing back, but nothing is annealed: "
+        "sigma_start and kl_weight_start are None"
       )
     if self.geco_target is not None and self.kl_weight_start is not None:
       raise ValueError(
@@ -330,6 +339,9 @@ class Trainer:
       self._geco = None
       if training_config.geco_target is not None:
         self._geco = Geco(training_config.geco_target, training_config.geco_rate)
+      self._parted = None
+      if training_config.anneal_entropy is not None:
+        self._parted = PartedClock(training_config.anneal_entropy)
       self._loss_scale = None
       if model_config.precision == "mixed_float16":
         self._loss_scale = LossScale()
@@ -348,7 +360,9 @@ class Trainer:
       autograph=False,  # nothing to convert, and the start is a third shorter
       jit_compile=True if training_config.jit else None,
     )
-    self.checkpoints = directory and Checkpoints(directory, self._state(), model_config, keep)
+    self.checkpoints = directory and Checkpoints(
+      directory, {**self._state(), **self._followers()}, model_config, keep
+    )
 
   def restore(self, directory):
     """Restores the last checkpoint of a folder that can be read; returns the damaged ones' paths.
@@ -357,21 +371,19 @@ class Trainer:
       CheckpointError: none there, none readable, or another configuration.
     """
     state = self._state()
-    geco = state.pop("geco", None)
     path, damaged = restore(tf.train.Checkpoint(**state), self.model, directory, "last")
+    # from a run without them they begin here
+    tf.train.Checkpoint(**self._followers()).restore(path).expect_partial()
     for variable, start, end in self._weights():
-      moved = geco and variable is self.model.kl_weight
+      moved = self._geco and variable is self.model.kl_weight
       if start is None and not moved:
         variable.assign(end)  # may be another now
-    if geco:  # from a run without a target it begins here
-      tf.train.Checkpoint(geco=geco).restore(path).expect_partial()
     self._next_step = None
     return damaged
 
   def _state(self):
     return {
       **({"loss_scale": self._loss_scale} if self._loss_scale else {}),
-      **({"geco": self._geco} if self._geco else {}),
       "model": self.model,
       "optimizer": self.optimizer,
       "step": self.step,
@@ -379,6 +391,11 @@ class Trainer:
       "num_nonfinite": self.num_nonfinite,
       "num_rewinds": self.num_rewinds,
     }
+
+  def _followers(self):
+    """What follows the training's values and is saved too, but need not be in a checkpoint."""
+    followers = {"geco": self._geco, "parted": self._parted}
+    return {name: module for name, module in followers.items() if module}
 
   def rewind(self):
     """Goes back to the last checkpoint of its own, with other noise from there on.
@@ -403,9 +420,10 @@ class Trainer:
     """One update from a batch of the strategy (`distribute`).
 
     Returns:
-      dict of scalar tensors: means over the batch of loss, nll, kl and mse (the last decode's) and
-      ari_fg where there are true masks; grad_norm before clipping; learning_rate; loss_scale in
-      mixed_float16; finite. Where `finite` is false, nothing was updated but the step counter.
+      dict of scalar tensors: means over the batch of loss, and of the last decode's nll, kl, mse,
+      mask_entropy, and ari_fg where there are true masks; grad_norm before clipping; learning_rate;
+      loss_scale in mixed_float16; finite. Where `finite` is false, nothing was updated but the step
+      counter.
     """
     if self._next_step is None:
       self._next_step = self.steps_done
@@ -471,7 +489,7 @@ class Trainer:
 
     def update():
       self.strategy.run(self._apply, args=(gradients,))
-      self._follow_target(values["nll"])
+      self._follow(values)
       return True
 
     tf.cond(values["finite"], update, lambda: False)
@@ -496,15 +514,17 @@ class Trainer:
   def _anneal(self):
     for variable, start, end in self._weights():
       if start is not None:
-        value = annealed(start, end, self.step, self.config.anneal_steps)
+        step = self._parted.steps if self._parted else self.step
+        value = annealed(start, end, step, self.config.anneal_steps)
         variable.assign(tf.cast(value, variable.dtype))
 
-  def _follow_target(self, nll):
-    """Sets the KL's weight by GECO, from the last decode's nats an image."""
+  def _follow(self, values):
+    """The KL's weight by GECO, and the clock of the annealing, after an update."""
     if self._geco:
-      model = self.model
-      weight = self._geco.update(nll / math.prod(model.config.image_size), model.kl_weight)
-      model.kl_weight.assign(tf.cast(weight, model.kl_weight.dtype))
+      weight, per_value = self.model.kl_weight, math.prod(self.model.config.image_size)
+      weight.assign(tf.cast(self._geco.update(values["nll"] / per_value, weight), weight.dtype))
+    if self._parted:
+      self._parted.update(values["mask_entropy"])
 
   def _gradients(self, batch, seed, num_slots, num_iterations, mixed):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""
@@ -535,6 +555,7 @@ class Trainer:
       "nll": tf.reduce_sum(output.nll[-1]) / self.config.batch_size,
       "kl": tf.reduce_sum(output.kl[-1]) / self.config.batch_size,
       "mse": tf.reduce_sum(metrics.mse(images, reconstruction)) / self.config.batch_size,
+      "mask_entropy": tf.reduce_sum(metrics.mask_entropy(masks)) / self.config.batch_size,
       **_ari_sums(batch, masks, self._num_background),
     }
     return values, (gradients, tf.linalg.global_norm(gradients))

@@ -390,6 +390,28 @@ def test_sigma_and_the_weight_of_the_kl_are_annealed_and_kept(tmp_path):
   np.testing.assert_allclose(other.model.kl_weight.numpy(), weights[1])
 
 
+@pytest.mark.parametrize(("threshold", "waits"), [(2.0, False), (1e-6, True)])
+def test_annealing_waits_until_slots_have_parted(tmp_path, threshold, waits):
+  """Three slots have at most log 3 nats: above that nothing waits, at none it waits for ever."""
+  plain = dataclasses.replace(TRAINING, sigma_start=0.6, anneal_steps=4)
+  trainer = Trainer(MODEL, dataclasses.replace(plain, anneal_entropy=threshold), tmp_path)
+  for step in range(3):
+    (metrics,) = run(trainer, 1)
+    assert 1e-6 < metrics["mask_entropy"] < np.log(3)
+    expected = 0.6 if waits else 0.6 * 0.5 ** (step / 4)
+    assert trainer.model.sigma.numpy() == pytest.approx(expected)
+  trainer.checkpoints.save()
+  second = Trainer(MODEL, dataclasses.replace(plain, anneal_entropy=threshold))
+  second.restore(tmp_path)
+  run(second, 1)
+  assert second.model.sigma.numpy() == pytest.approx(0.6 if waits else 0.6 * 0.5 ** (3 / 4))
+
+
+def test_waiting_needs_something_to_wait():
+  with pytest.raises(ValueError, match=r"anneal_entropy=0\.5 holds annealing back"):
+    dataclasses.replace(TRAINING, anneal_entropy=0.5)
+
+
 @pytest.mark.parametrize(
   "changes", [{"sigma_start": 0.6}, {"kl_weight_start": 0.1}, {"anneal_steps": 3}]
 )
