@@ -142,7 +142,7 @@ def test_a_damaged_last_checkpoint_costs_the_steps_since_the_one_before(
 
 
 def test_validation_and_pictures_change_nothing(trained_run, data, tmp_path):
-  run_experiment(tmp_path, validate_every=0, image_every=2, data=data)
+  run_experiment(tmp_path, validate_every=0, image_every=2, scored=False, data=data)
   ours, theirs = (checkpoint(run, "ckpt-6") for run in (tmp_path / "1", trained_run))
   for tensors in (ours, theirs):
     del tensors["best_score/.ATTRIBUTES/VARIABLE_VALUE"]

@@ -215,10 +215,10 @@ def test_any_bytes_as_a_file(tmp_path, content, suffix):
 
 def test_a_modifier_that_chooses_a_model(monkeypatch):
   """Its preset has none of IODINE's nets, and a key of another model is refused."""
-  chosen = {"model": "iodine", "num_slots": 9}
-  monkeypatch.setitem(presets.MODELS, "monet", lambda current, asked: chosen)
-  monkeypatch.setitem(presets.MODIFIERS, "monet", presets.MODELS["monet"])
-  config = COMMANDS["train"].configure(["quick", "monet", "clevr6"])
+  chosen = {"num_slots": 9}  # a modifier is called as the kind of model that it chooses
+  monkeypatch.setitem(presets.MODELS, "iodine", lambda current, asked: chosen)
+  monkeypatch.setitem(presets.MODIFIERS, "iodine", presets.MODELS["iodine"])
+  config = COMMANDS["train"].configure(["quick", "iodine", "clevr6"])
   assert config["num_slots"] == 9
   assert config["data"]["max_objects"] == 6
   monkeypatch.setitem(presets.MODIFIERS, "monet", lambda current, asked: {"unet_width": 3})
