@@ -203,8 +203,7 @@ class Command:
     return ex.get_usage()[2].replace("dummy", f"python -m experiments.{self._program(argv)}")
 
   def _program(self, argv):
-    path = pathlib.Path(argv[0])
-    return path.stem if path.suffix == ".py" else self.name
+    return pathlib.Path(argv[0]).stem or self.name
 
   def _observe(self, ex, options, config):
     """Adds the file storage of the command's own, where no other is asked for."""
