@@ -17,11 +17,13 @@ import sys
 
 import numpy as np
 
-from datasets import DataError, pictures, records, scene
+from datasets import DataError, pictures
+from datasets import files as records
 from datasets import masks as mask_files
-from datasets.generate import Parser
+from datasets.cli import Parser
+from datasets.specs import get_spec
 
-SPEC = scene.get_spec("images")
+SPEC = get_spec("images")
 
 
 def pack(
@@ -161,7 +163,7 @@ def _choose(folder, masks, say):
 def _survey(names, paths, size, ignore, errors, say):
   """Reads all masks once: (names of those with a mask that can be read, most entities in one)."""
   kept, most, fullest = [], 0, ""
-  renumbered, borders, cut = [], [], []
+  renumbered, borders, cut, bare = [], [], [], []
   for name in names:
     path = paths[name]
     try:
@@ -180,6 +182,8 @@ def _survey(names, paths, size, ignore, errors, say):
       borders.append(path)
     if lost:
       cut.append((path, lost))
+    if not mask.names:
+      bare.append(path)
   if renumbered:
     path, numbers = renumbered[0]
     say(
@@ -190,6 +194,11 @@ def _survey(names, paths, size, ignore, errors, say):
     say(
       f"255 beside other numbers, taken for an entity, in {len(borders):,} of {len(kept):,} masks "
       f"({pictures.shown(borders[0])}): if it is a border, --ignore 255 makes it nobody's"
+    )
+  if bare:
+    say(
+      f"no object in {len(bare):,} of {len(kept):,} masks: all is background, or nobody's, in "
+      f"{pictures.shown(bare[0])}"
     )
   if cut:
     path, lost = cut[0]

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets import DataError, pictures
+from datasets.files import NO_ENTITY
 
-NOBODY = 255  # the label of a pixel that belongs to no entity
+NOBODY = NO_ENTITY  # the label of a pixel that belongs to no entity
 MAX_ENTITIES = 254  # with the background 255 labels, beside NOBODY
 _LOSSY = ("JPEG", "MPO", "AVIF")
 _LOSSY_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".avif", ".avifs")

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from iodine.baselines import Monet, MonetConfig, Nem, NemConfig, Vae, VaeConfig
 from iodine.config import IodineConfig, ModelConfig
 from iodine.errors import ConfigError
 from iodine.model import Iodine
 from iodine.slot_model import SlotModel
 
-CONFIGS: tuple[type[ModelConfig], ...] = (IodineConfig,)
+CONFIGS: tuple[type[ModelConfig], ...] = (IodineConfig, MonetConfig, NemConfig, VaeConfig)
 
 
 def config_class(kind: str) -> type[ModelConfig]:
@@ -30,6 +31,13 @@ def make_config(values: Mapping[str, Any]) -> ModelConfig:
 
 def build_model(config: ModelConfig) -> SlotModel:
   """The model that the settings describe; its variables come with `create_variables`."""
-  if isinstance(config, IodineConfig):
-    return Iodine(config)
+  match config:
+    case IodineConfig():
+      return Iodine(config)
+    case MonetConfig():
+      return Monet(config)
+    case NemConfig():
+      return Nem(config)
+    case VaeConfig():
+      return Vae(config)
   raise TypeError(f"no model is made of {type(config).__name__}")

@@ -92,6 +92,8 @@ class RefinementConfig(Settings):
     lstm_size: units, 0 for none.
     activate_mlp_output: ELU behind the last MLP layer (paper's table; not the released code).
     inputs: auxiliary inputs by name (`iodine.auxiliary.ALL_INPUTS`); leave out to ablate.
+    update: of the posterior: "residual" (Eq. 3), or for sequences the released code's
+      "predictor_corrector" (`iodine.heads`).
     mask_gradient: the auxiliary input grad_mask: at the "logits" of the masks (released code), or
       at the "mask" itself (as the paper writes it).
     coordinates: "linear" or "cosine".
@@ -104,6 +106,7 @@ class RefinementConfig(Settings):
   lstm_size: Annotated[int, Field(ge=0)] = 256
   activate_mlp_output: bool = True
   inputs: tuple[str, ...] = auxiliary.ALL_INPUTS
+  update: Literal["residual", "predictor_corrector"] = "residual"
   mask_gradient: Literal["logits", "mask"] = "logits"
   coordinates: Literal["linear", "cosine"] = Field("linear", alias="coordinate_type")
 

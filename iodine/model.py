@@ -58,6 +58,7 @@ class Iodine(SlotModel):
       core.mlp_sizes,
       core.lstm_size,
       core.activate_mlp_output,
+      core.update,
       dtype=self.dtype,
       compute_dtype=compute_dtype,
       name="refinement",
@@ -169,7 +170,7 @@ class Iodine(SlotModel):
     memory = ()
     if "hidden" in state:
       memory = snt.LSTMState(*(_fold(state[name]) for name in ("hidden", "cell")))
-    delta, memory = self.refinement(inputs, memory)
+    delta, memory = self.refinement(inputs, _fold(params), memory)
     next_state = {"params": params + tf.reshape(delta, tf.shape(params))}
     if "hidden" in state:
       for name, value in (("hidden", memory.hidden), ("cell", memory.cell)):

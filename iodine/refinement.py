@@ -4,6 +4,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine import precision
+from iodine.heads import PredictorCorrectorHead
 from iodine.split_conv import SplitConv2D
 
 
@@ -20,6 +21,7 @@ class RefinementCore(snt.RNNCore):
     mlp_sizes: layers after the mean over pixels.
     lstm_size: units, or 0 for no LSTM: the linear output then reads the MLP and the vectors.
     activate_mlp_output: ELU behind the last MLP layer too (the paper; not the released code).
+    update: "residual" (Eq. 3) or "predictor_corrector" (`heads.PredictorCorrectorHead`).
     dtype: of the variables and the state.
     compute_dtype: of the convolutions and the MLP, or None; see `iodine.precision`.
   """
@@ -33,6 +35,7 @@ class RefinementCore(snt.RNNCore):
     mlp_sizes,
     lstm_size=0,
     activate_mlp_output=True,
+    update="residual",
     dtype=tf.float32,
     compute_dtype=None,
     name=None,
@@ -49,7 +52,10 @@ class RefinementCore(snt.RNNCore):
     ]
     self._activate_mlp_output = activate_mlp_output
     self.lstm = snt.LSTM(lstm_size, dtype=dtype, name="lstm") if lstm_size else None
-    self.head = snt.Linear(output_size, name="head")
+    if update == "residual":
+      self.head = snt.Linear(output_size, name="head")
+    else:
+      self.head = PredictorCorrectorHead(output_size, name="head")
 
   def initial_state(self, batch_size):
     """State for batch_size = B*K rows: snt.LSTMState, or () without an LSTM."""
@@ -66,12 +72,14 @@ class RefinementCore(snt.RNNCore):
     net = tf.cast(self.mlp[-1](net), dtype)
     return tf.nn.elu(net) if self._activate_mlp_output else net
 
-  def __call__(self, inputs, prev_state):
-    """inputs: auxiliary.Inputs -> (delta [N, 2 Z], next state)."""
+  def __call__(self, inputs, params, prev_state):
+    """inputs: auxiliary.Inputs, params [N, 2 Z] -> (what is added to them, next state)."""
     net = self.encode(inputs.spatial)
     if inputs.vector is not None:
       net = tf.concat([net, inputs.vector], axis=-1)
     state = prev_state
     if self.lstm:
       net, state = self.lstm(net, prev_state)
+    if isinstance(self.head, PredictorCorrectorHead):
+      return self.head(net, params), state
     return self.head(net), state

@@ -29,6 +29,8 @@ class SlotModel(snt.Module, abc.ABC):
   """
 
   MIN_SLOTS = 2  # one slot has nothing to split
+  MAX_SLOTS: int | None = None  # None: as many as wanted
+  ITERATES = True  # whether one step more can change the result
   STEP_OPTIONS: tuple[str, ...] = ()  # further keywords of `step`, for stages of a training
 
   def __init__(self, config: ModelConfig, name: str):
@@ -155,8 +157,10 @@ class SlotModel(snt.Module, abc.ABC):
     return images
 
   def check_counts(self, num_iterations, num_slots) -> None:
-    """Raises UserError for a number of iterations or slots that is too small; None passes."""
+    """Raises UserError for a number of iterations or slots that it cannot have; None passes."""
     if num_iterations is not None and num_iterations < 1:
       raise UserError(f"num_iterations must be at least 1, got {num_iterations}")
     if num_slots is not None and num_slots < self.MIN_SLOTS:
       raise UserError(f"num_slots must be at least {self.MIN_SLOTS}, got {num_slots}")
+    if None not in (num_slots, self.MAX_SLOTS) and num_slots > self.MAX_SLOTS:
+      raise UserError(f"num_slots must be at most {self.MAX_SLOTS}, got {num_slots}")

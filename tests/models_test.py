@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 
 import iodine
-from datasets import generate, tetrominoes
+from datasets import generate
+from datasets.generators import tetrominoes
 from experiments.support import scoring
 from iodine import metrics
 

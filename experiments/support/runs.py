@@ -1,5 +1,6 @@
 """Finished or stopped runs: their data, configuration and model."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 import datasets
-from datasets import generate, records
+from datasets import files, generate
 from experiments.support.errors import Refusal
 from experiments.support.settings import DataSettings
 from iodine import serving
@@ -64,7 +65,7 @@ def _check(data):
 def _generate_if_missing(data):
   spec = dataset_spec(data)
   try:
-    records.find_files(spec, data["path"], data["dir"], data["image_size"])
+    files.find_files(spec, data["path"], data["dir"], data["image_size"])
   except datasets.DataError:
     if data["path"] is None and spec.generator and not spec.rendered:
       num_train = data["num_train"] or spec.num_train
@@ -74,19 +75,49 @@ def _generate_if_missing(data):
 
 def describe_data(data: Data) -> str:
   """A sentence or two on the file and its splits."""
-  options = {k: data[k] for k in FILE_KEYS + SPLIT_KEYS}
-  return datasets.describe(dataset_spec(data), data_dir=data["dir"], **options)
+  groups, options = _grouped({k: data[k] for k in FILE_KEYS + SPLIT_KEYS})
+  size = groups.pop("form").image_size
+  del groups["order"]
+  return datasets.describe(
+    dataset_spec(data), data_dir=data["dir"], image_size=size, **groups, **options
+  )
+
+
+def _grouped(options):
+  """The groups of options that `datasets.load` takes, out of flat ones, and the options left."""
+  kinds = {
+    "splits": datasets.Splits,
+    "filter": datasets.Filter,
+    "order": datasets.Order,
+    "form": datasets.Form,
+  }
+  groups = {}
+  for group, kind in kinds.items():
+    names = [field.name for field in dataclasses.fields(kind) if field.name in options]
+    groups[group] = kind(**{name: options[name] for name in names})
+    options = {k: v for k, v in options.items() if k not in names}
+  return groups, options
 
 
 def load_data(data: Data, split: str, batch_size: int, **kwargs) -> tf.data.Dataset:
-  """tf.data.Dataset of scene batches for a `data` configuration; kwargs as datasets.load."""
-  options = {k: v for k, v in data.items() if k not in ("name", "dir", "generate", "seed")}
+  """tf.data.Dataset of scene batches for a `data` configuration.
+
+  Args:
+    data: the configuration.
+    split: "train", "validation", "test" or "all".
+    batch_size: of this input pipeline.
+    **kwargs: fields of `datasets.Splits`, `Filter`, `Order` and `Form`, and what `datasets.load`
+      takes besides them.
+  """
+  own = {k: v for k, v in data.items() if k not in ("name", "dir", "generate", "seed")}
+  groups, options = _grouped({**own, **kwargs})
   return datasets.load(
     dataset_spec(data),
     data_dir=data["dir"],
     split=split,
     batch_size=batch_size,
-    **{**options, **kwargs},
+    **groups,
+    **options,
   )
 
 

@@ -252,8 +252,11 @@ class Model:
       )
 
   def _num_slots(self, num_slots):
-    least = self.metadata.get("min_slots", 2)
-    return _count("num_slots", num_slots, self.metadata["num_slots"], least)
+    least, most = self.metadata.get("min_slots", 2), self.metadata.get("max_slots")
+    num_slots = _count("num_slots", num_slots, self.metadata["num_slots"], least)
+    if most is not None and num_slots > most:
+      raise UserError(f"num_slots must be at most {most}, got {num_slots}")
+    return num_slots
 
   def _images(self, images):
     """Checked: (uint8 or float32 [B, H, W, C], whether it was a single one)."""

@@ -67,6 +67,7 @@ def describe(model: SlotModel) -> dict[str, Any]:
     "image_size": list(model.config.image_size),
     "num_slots": model.config.num_slots,
     "min_slots": model.MIN_SLOTS,
+    "max_slots": model.MAX_SLOTS,
     "num_iterations": model.config.num_iterations,
     "latent_size": model.latent_size,
     "model": model.config.flat(),
@@ -98,12 +99,12 @@ class Exported(snt.Module):
       return unrolled(
         _prepare(images, model.dtype),
         _at_least(num_iterations, 1, "num_iterations"),
-        _at_least(num_slots, model.MIN_SLOTS, "num_slots"),
+        _slots_of(model, num_slots),
         tf.convert_to_tensor(seed, tf.int32),
       )
 
     def start(num_images=1, num_slots=default_slots, seed=SEED):
-      num_slots = _at_least(num_slots, model.MIN_SLOTS, "num_slots")
+      num_slots = _slots_of(model, num_slots)
       return _start(model, num_images, num_slots, tf.convert_to_tensor(seed, tf.int32))
 
     def refine(state, images):
@@ -113,7 +114,7 @@ class Exported(snt.Module):
       return _decode(model, z)
 
     def sample(num_images=1, num_slots=default_slots, seed=SEED):
-      num_slots = _at_least(num_slots, model.MIN_SLOTS, "num_slots")
+      num_slots = _slots_of(model, num_slots)
       noise = _noise(tf.convert_to_tensor(seed, tf.int32))._replace(shared=False)
       return _decode(model, model.sample_prior(num_images, num_slots, noise))
 
@@ -171,6 +172,7 @@ def _specs(model):
   specs["state"] = {
     name: tf.TensorSpec(spec.shape, spec.dtype, name)
     for name, spec in state.structured_outputs.items()
+    if model.ITERATES
   }
   return specs
 
@@ -188,7 +190,7 @@ def _infer(model, images, num_iterations, num_slots, seed):
     num_iterations=num_iterations,
     num_slots=num_slots,
     noise=_noise(seed),
-    final_state=True,
+    final_state=model.ITERATES,
   )
   kept = {name: _batch_first(value) for name, value in found.kept.items()}
   outputs = {**_outputs(found.last), **kept}
@@ -277,6 +279,15 @@ def _prepare(images, dtype):
   ]
   with tf.control_dependencies([tf.debugging.Assert(inside, message)]):
     return tf.cast(tf.identity(images), dtype)
+
+
+def _slots_of(model, num_slots):
+  num_slots = _at_least(num_slots, model.MIN_SLOTS, "num_slots")
+  if model.MAX_SLOTS is None:
+    return num_slots
+  message = [f"num_slots must be at most {model.MAX_SLOTS}, got", num_slots]
+  with tf.control_dependencies([tf.debugging.Assert(num_slots <= model.MAX_SLOTS, message)]):
+    return tf.identity(num_slots)
 
 
 def _at_least(value, least, name):

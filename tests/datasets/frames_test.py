@@ -8,9 +8,9 @@ from PIL import Image
 
 import datasets
 from datasets import frames
-from tests.datasets import files
+from tests.datasets import made
 
-FRAMES = [files.picture(16, 24, seed=i) for i in range(12)]
+FRAMES = [made.picture(16, 24, seed=i) for i in range(12)]
 
 
 def test_a_folder_in_the_order_of_counting(tmp_path):

@@ -7,15 +7,16 @@ import pytest
 from PIL import Image
 
 import datasets
-from datasets import from_images, records
-from tests.datasets import files
+from datasets import files as records
+from datasets import from_images
+from tests.datasets import made
 
 SPEC = datasets.get_spec("images")
 
 
 def picture(path, height=16, width=16, seed=0):
   path.parent.mkdir(exist_ok=True, parents=True)
-  pixels = files.picture(height, width, seed=seed)
+  pixels = made.picture(height, width, seed=seed)
   Image.fromarray(pixels).save(path)
   return pixels
 
@@ -70,7 +71,7 @@ def test_the_picture_lies_on_its_mask_when_turned(tmp_path, pack):
   folder = tmp_path / "pictures"
   folder.mkdir()
   stored = Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1)))
-  stored.save(folder / "a.jpg", exif=files.oriented(6), quality=95)
+  stored.save(folder / "a.jpg", exif=made.oriented(6), quality=95)
   Image.fromarray(upright // 255).save(folder / "a.png")
   [record], _ = pack(masks=str(folder), size=(24, 16), grayscale=True)
   np.testing.assert_array_equal(record["image"][..., 0] > 128, record["labels"] == 1)
@@ -110,14 +111,23 @@ def test_a_border_is_nobodys(tmp_path, pack):
   batch = next(
     iter(
       datasets.load(
-        SPEC, str(tmp_path / "images.tfrecords"), split="all", batch_size=1, shuffle=False,
-        drop_remainder=True,
+        SPEC, str(tmp_path / "images.tfrecords"), split="all", batch_size=1,
+        order=datasets.Order(shuffle=False),
       )
     )
   )  # fmt: skip
   assert batch["mask"].shape == (1, 3, 16, 16, 1)
   np.testing.assert_array_equal(np.sum(batch["mask"], 1)[0, ..., 0], values != 255)
   assert len(said) == 1
+
+
+def test_masks_without_an_object_are_counted(tmp_path, pack):
+  for i, number in enumerate([0, 255, 3]):
+    picture(tmp_path / "pictures" / f"{i}.png")
+    mask(tmp_path / "masks" / f"{i}.png", [number])
+  found, said = pack(masks=str(tmp_path / "masks"), ignore=[255])
+  assert [r["visibility"].sum() for r in found] == [1, 1, 2]
+  assert any(s.startswith("no object in 2 of 3 masks") and s.endswith("0.png") for s in said)
 
 
 def test_objects_cut_away_are_counted(tmp_path, pack):

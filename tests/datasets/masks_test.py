@@ -11,7 +11,7 @@ from PIL import Image
 
 import datasets
 from datasets import masks
-from tests.datasets import files
+from tests.datasets import made
 from tests.datasets.pictures_test import check, damaged
 
 INPUTS = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "inputs"
@@ -157,7 +157,7 @@ def test_what_is_no_mask(tmp_path):
       masks.read(path)
     return str(caught.value)
 
-  noise = files.picture(20, 20)
+  noise = made.picture(20, 20)
   assert "noise.png has 400 colours, but at most 254" in said(saved(tmp_path / "noise.png", noise))
   ramp = np.arange(400, dtype=np.uint16).reshape(20, 20)
   assert "ramp.png has 399 entity numbers" in said(saved(tmp_path / "ramp.png", ramp))

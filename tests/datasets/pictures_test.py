@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 
 import datasets
 from datasets import pictures
-from tests.datasets import files
+from tests.datasets import made
 
-SAMPLES = files.samples()
+SAMPLES = made.samples()
 INPUTS = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "inputs"
 
 
@@ -45,7 +45,7 @@ def test_every_format_is_read(name, channels, folder):
 
 
 def test_lossless_pictures_come_back_as_they_were(folder):
-  wanted = files.picture()
+  wanted = made.picture()
   for name in ("rgb.png", "packed.tif", "plain.bmp", "plain.ppm", "plain.sgi", "plain.pcx"):
     np.testing.assert_array_equal(
       pictures.read(stored(folder, name, SAMPLES[name])), wanted, err_msg=name
@@ -60,7 +60,7 @@ def test_the_picture_is_upright(kind, orientation, folder):
   ramp[:16, :24] = 255  # the first quarter, as stored
   path = folder / f"turned.{kind.lower()}"
   options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
-  Image.fromarray(ramp).save(path, kind, exif=files.oriented(orientation), **options)
+  Image.fromarray(ramp).save(path, kind, exif=made.oriented(orientation), **options)
   pixels = pictures.read(path)[..., 0] / 255
   turn = {
     1: lambda a: a,
@@ -76,7 +76,7 @@ def test_the_picture_is_upright(kind, orientation, folder):
 
 
 def test_broken_exif_does_not_hide_the_picture(folder):
-  content = files.encoded(Image.fromarray(files.picture()), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff")
+  content = made.encoded(Image.fromarray(made.picture()), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff")
   assert pictures.read(stored(folder, "exif.jpg", content)).shape == (9, 7, 3)
 
 
@@ -113,7 +113,7 @@ def test_32_bit_numbers_are_scaled_to_their_range(folder):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_what_hides_under_alpha_is_not_seen(mode, folder):
-  pixels = files.picture(channels=4)
+  pixels = made.picture(channels=4)
   pixels[..., 3] = 0
   pixels[2:4, 2:4, 3] = 255
   pixels[5, 5, 3] = 51
@@ -275,7 +275,7 @@ def test_shown_can_be_printed(text):
 
 @pytest.mark.parametrize("size", [(4, 4), (3, 6), (8, 2), (9, 7), (20, 20)])
 def test_fit_crops_to_the_proportions(size):
-  pixels = files.picture(9, 7)
+  pixels = made.picture(9, 7)
   whole = Image.fromarray(pixels)
   wanted = np.asarray(ImageOps.fit(whole, size[::-1], Image.Resampling.LANCZOS))
   got = pictures.fit(pixels, size)

@@ -7,6 +7,8 @@ import tensorflow as tf
 from iodine import Iodine, IodineConfig, released
 from iodine.auxiliary import Gradients
 from iodine.noise import Noise
+from tests import golden
+from tests.golden import relative_error
 
 RELEASED = {
   "likelihood": "logistic",
@@ -37,12 +39,6 @@ SMALL = IodineConfig(
 TOLERANCE = 1e-12  # relative to the largest entry; the largest error met is 4e-14
 
 
-def relative_error(actual, expected):
-  actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-  assert actual.shape == expected.shape
-  return np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-300)
-
-
 class GivenNoise(Iodine):
   """The model with the reference's noise in place of its own."""
 
@@ -55,11 +51,13 @@ class GivenNoise(Iodine):
     return tf.slice(eps, [0, 0, 0], [batch_size, num_slots, -1])
 
 
-@pytest.fixture(scope="module", params=["tetris_f64.npz", "tetris_lstm_f64.npz"])
-def run(request, reference):
+@pytest.fixture(
+  scope="module", params=golden.sources(["tetris_f64", "tetris_lstm_f64"]), ids="-".join
+)
+def run(request):
   """The reference's arrays, our model with its variables, our output, loss and gradients."""
-  arrays = dict(np.load(reference / request.param))
-  config = SMALL.replace(lstm_size=24 if "lstm" in request.param else 0)
+  arrays = golden.load(request)
+  config = SMALL.replace(lstm_size=24 if "lstm" in request.param[0] else 0)
   model = GivenNoise(config, arrays["eps"])
   model.create_variables()
   variables = {
@@ -100,18 +98,31 @@ def test_every_iteration_agrees(run, ours, theirs):
 def test_loss_and_reconstruction_agree(run):
   arrays, _, _, output, loss, _ = run
   np.testing.assert_allclose(loss, arrays["out/total_loss"], rtol=1e-6)  # float32 loss weights
-  assert relative_error(output.reconstruction, arrays["out/recons"][:, :, 0]) < TOLERANCE
+  assert relative_error(output.reconstruction[:, :, None], arrays["out/recons"]) < TOLERANCE
 
 
 def test_gradient_of_every_variable_agrees(run):
   arrays, model, _, _, _, gradients = run
-  reference = {k.removeprefix("grad/"): v for k, v in arrays.items() if k.startswith("grad/")}
-  pairs = released.convert(model, reference, forget_bias=0.0)
-  assert {id(v) for v, _ in pairs} == set(gradients)
-  errors = {v.name: relative_error(gradients[id(v)], g) for v, g in pairs}
+  expected = {k.removeprefix("grad/"): v for k, v in arrays.items() if k.startswith("grad/")}
+  found = in_the_original_layout(model, gradients, {k: v.shape for k, v in expected.items()})
+  errors = {k: relative_error(found[k], v) for k, v in expected.items()}
   assert max(errors.values()) < TOLERANCE, errors
   norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradients.values()))
   np.testing.assert_allclose(norm, arrays["grad_global_norm"], rtol=1e-6)
+
+
+def in_the_original_layout(model, gradients, shapes):
+  """Our gradients (by the variable's id) by the original's names, in its order of entries."""
+  places, start = {}, 0
+  for name, shape in shapes.items():
+    places[name] = np.arange(start, start + np.prod(shape), dtype=np.float64).reshape(shape)
+    start += places[name].size
+  moved = released.convert(model, places, forget_bias=0.0)
+  assert {id(v) for v, _ in moved} == set(gradients)
+  entries = np.full(start, np.nan)
+  for variable, place in moved:
+    entries[np.asarray(place, int)] = gradients[id(variable)]
+  return {name: entries[place.astype(int)] for name, place in places.items()}
 
 
 @pytest.mark.parametrize("iteration", [0, 1])
@@ -133,6 +144,8 @@ def test_auxiliary_inputs_agree(run, iteration):
 
 def test_encoder_agrees(run):
   arrays, model, _, _, _, _ = run
+  if isinstance(arrays["core0/spatial_concat"], golden.Digest):
+    pytest.skip("what goes in is in the full file only")
   channels = arrays["core0/spatial_concat"].shape[-1]
   order = released._reorder(model.auxiliary.channels, released.SPATIAL)
   assert sorted(order) == list(range(channels))

@@ -1,0 +1,94 @@
+"""What the baselines' networks are made of beside Sonnet's layers."""
+
+from collections.abc import Callable, Sequence
+
+import sonnet as snt
+import tensorflow as tf
+
+
+def double(x: tf.Tensor) -> tf.Tensor:
+  """Nearest-neighbour upsampling: [N, H, W, c] -> [N, 2 H, 2 W, c], each pixel four times."""
+  return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
+
+
+def halve(x: tf.Tensor) -> tf.Tensor:
+  """Nearest-neighbour downsampling: the pixels 0, 2, 4, ... of [N, H, W, c].
+
+  TensorFlow 2's `tf.image.resize` would take 1, 3, 5, ...
+  """
+  return x[:, ::2, ::2]
+
+
+def crop(x: tf.Tensor, height: int, width: int) -> tf.Tensor:
+  """The upper left part: [N, >= H, >= W, c] -> [N, H, W, c]."""
+  return tf.slice(x, [0, 0, 0, 0], [-1, height, width, -1])
+
+
+def flatten(x: tf.Tensor) -> tf.Tensor:
+  """[N, ...] -> [N, n]"""
+  return tf.reshape(x, [-1, x.shape[1:].num_elements()])
+
+
+def fold(x: tf.Tensor) -> tf.Tensor:
+  """[B, K, ...] -> [B*K, ...]"""
+  return tf.reshape(x, [-1, *x.shape[2:]])
+
+
+def unfold(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+  """[B*K, ...] -> [B, K, ...], B and K those of `like`."""
+  num_slots = like.shape[1]
+  shape = [-1, tf.shape(like)[1] if num_slots is None else num_slots, *x.shape[1:]]
+  return tf.ensure_shape(tf.reshape(x, shape), [like.shape[0], num_slots, *x.shape[1:]])
+
+
+class ConvEncoder(snt.Module):
+  """Convolutions of stride 2, a ReLU layer, and a linear one to a posterior's parameters.
+
+  Args:
+    channels: of the ReLU convolutions.
+    kernel: their size.
+    size: of the ReLU layer.
+    output_size: 2 Z.
+  """
+
+  def __init__(
+    self, channels: Sequence[int], kernel: int, size: int, output_size: int, name: str = "encoder"
+  ):
+    super().__init__(name=name)
+    self.convs = [snt.Conv2D(c, kernel, stride=2, name=f"conv_{i}") for i, c in enumerate(channels)]
+    self.hidden = snt.Linear(size, name="hidden")
+    self.output = snt.Linear(output_size, name="output")
+
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    """[N, H, W, c] -> [N, 2 Z]."""
+    for conv in self.convs:
+      x = tf.nn.relu(conv(x))
+    return self.output(tf.nn.relu(self.hidden(flatten(x))))
+
+
+class Normed(snt.Module):
+  """A layer, layer norm over all axes but the first, and an activation.
+
+  The norm's epsilon is 1e-12, TensorFlow 1's, and it matters: a relational NEM norms its own bias,
+  which is small at first, where nothing has happened yet.
+
+  Args:
+    layer: what is applied first.
+    activation: what is applied last.
+  """
+
+  def __init__(
+    self, layer: snt.Module, activation: Callable[[tf.Tensor], tf.Tensor], name: str | None = None
+  ):
+    super().__init__(name=name or layer.name)  # the layer's, so that each variable has its own
+    self.layer, self._activation = layer, activation
+    self.norm = layer_norm()
+
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    """[N, ..., c] -> [N, ..., d], d the layer's."""
+    return self._activation(self.norm(self.layer(x)))
+
+
+def layer_norm() -> snt.LayerNorm:
+  """Over all axes but the first, with scale and offset a channel; epsilon as in `Normed`."""
+  return snt.LayerNorm(slice(1, None), create_scale=True, create_offset=True, eps=1e-12)

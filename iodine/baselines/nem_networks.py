@@ -1,0 +1,197 @@
+"""The networks of N-EM, RNN-NEM and R-NEM: a slot's input and memory to its prediction.
+
+Each maps (inputs [B, K, H, W, C], hidden [B, K, n]) to (means [B, K, H, W, C], hidden [B, K, n]).
+All slots share the weights.
+"""
+
+from collections.abc import Sequence
+
+import sonnet as snt
+import tensorflow as tf
+
+from iodine.baselines import layers
+from iodine.baselines.layers import Normed
+
+_KERNEL = 4  # of all convolutions
+
+
+def _glorot() -> snt.initializers.Initializer:
+  """TensorFlow 1's default, which the published runs started from."""
+  return snt.initializers.VarianceScaling(scale=1.0, mode="fan_avg", distribution="uniform")
+
+
+def _linear(size: int, name: str) -> snt.Linear:
+  return snt.Linear(size, w_init=_glorot(), name=name)
+
+
+def _conv(channels: int, stride: int, name: str) -> snt.Conv2D:
+  return snt.Conv2D(channels, _KERNEL, stride=stride, w_init=_glorot(), name=name)
+
+
+class GradientNetwork(snt.Module):
+  """N-EM proper: a step of gradient descent on what a one-layer decoder predicts.
+
+  theta' = theta + lr s'(theta) (inputs W), means = s(s(theta') W^T), s the sigmoid (Greff et al.
+  2017, Eq. 8).
+
+  Args:
+    hidden_size: n.
+  """
+
+  def __init__(self, hidden_size: int, name: str = "gradient_network"):
+    super().__init__(name=name)
+    self._hidden_size = hidden_size
+
+  @snt.once
+  def _initialize(self, inputs):
+    shape = [inputs.shape[1], self._hidden_size]
+    self.w = tf.Variable(_glorot()(shape, inputs.dtype), name="w")
+    # the original draws it around zero, so that it may start in the wrong direction
+    self.rate = tf.Variable(tf.ones([1, 1], inputs.dtype), name="rate")
+
+  def __call__(self, inputs: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """See the module."""
+    flat = layers.flatten(layers.fold(inputs))  # [B*K, H*W*C]
+    self._initialize(flat)
+    active = tf.sigmoid(layers.fold(hidden))
+    theta = layers.fold(hidden) + self.rate * active * (1 - active) * (flat @ self.w)  # [B*K, n]
+    means = tf.sigmoid(tf.matmul(tf.sigmoid(theta), self.w, transpose_b=True))  # [B*K, H*W*C]
+    means = tf.reshape(means, [-1, *inputs.shape[2:]])
+    return layers.unfold(means, inputs), layers.unfold(theta, inputs)
+
+
+class RecurrentNetwork(snt.Module):
+  """An encoder, a cell and a decoder.
+
+  Args:
+    image_size: (H, W, C).
+    cell: (features [B*K, e], hidden [B, K, n]) -> (output [B*K, n], hidden [B*K, n]).
+    encoder_channels: of the convolutions of stride 2 before the cell; () feeds it the pixels.
+    encoder_size: of the layer between them and the cell.
+    decoder_size: of the layer behind the cell.
+    decoder_channels: of the smallest map and of the convolutions behind each doubling but the last;
+      () makes the decoder one layer.
+  """
+
+  def __init__(
+    self,
+    image_size: tuple[int, int, int],
+    cell: snt.Module,
+    encoder_channels: Sequence[int],
+    encoder_size: int,
+    decoder_size: int,
+    decoder_channels: Sequence[int],
+    name: str = "recurrent_network",
+  ):
+    super().__init__(name=name)
+    self._image_size = tuple(image_size)
+    height, width, channels = self._image_size
+    self.cell = cell
+    self.encoder = [
+      Normed(_conv(c, 2, f"encoder_{i}"), tf.nn.elu) for i, c in enumerate(encoder_channels)
+    ]
+    if encoder_channels:
+      self.encoder += [layers.flatten, Normed(_linear(encoder_size, "features"), tf.nn.elu)]
+    if not decoder_channels:
+      self.decoder = [_linear(height * width * channels, "output")]
+      return
+    scale = 2 ** len(decoder_channels)
+    start = (-(-height // scale), -(-width // scale), decoder_channels[0])
+    self.decoder = [
+      Normed(_linear(decoder_size, "hidden"), tf.nn.relu),
+      Normed(_linear(start[0] * start[1] * start[2], "map"), tf.nn.relu),
+      snt.Reshape(start),
+    ]
+    for i, c in enumerate(decoder_channels[1:]):
+      self.decoder += [layers.double, Normed(_conv(c, 1, f"decoder_{i}"), tf.nn.relu)]
+    self.decoder += [layers.double, _conv(channels, 1, "output")]
+
+  def __call__(self, inputs: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """See the module."""
+    net = layers.fold(inputs)  # [B*K, H, W, C]
+    for layer in self.encoder:
+      net = layer(net)
+    net, new_hidden = self.cell(layers.flatten(net), hidden)  # [B*K, n]
+    for layer in self.decoder:
+      net = layer(net)
+    height, width, channels = self._image_size
+    if net.shape.rank == 4:
+      net = layers.crop(net, height, width)  # [B*K, H, W, C]
+    means = tf.sigmoid(tf.reshape(net, [-1, height, width, channels]))
+    return layers.unfold(means, inputs), layers.unfold(new_hidden, inputs)
+
+
+class _Cell(snt.Module):
+  """What both cells end with: h' = sigmoid(a), which recurs; the output is sigmoid(LN(a))."""
+
+  def __init__(self, hidden_size: int, norm: bool, name: str):
+    super().__init__(name=name)
+    self.linear = _linear(hidden_size, "linear")
+    self.norm = layers.layer_norm() if norm else None
+
+  def _finish(self, net):
+    a = self.linear(net)
+    return tf.sigmoid(a if self.norm is None else self.norm(a)), tf.sigmoid(a)
+
+
+class RecurrentCell(_Cell):
+  """RNN-NEM's: a = [features, h] W + b, each slot for itself.
+
+  Args:
+    hidden_size: n.
+    norm: whether the output is layer-normed; the memory never is.
+  """
+
+  def __init__(self, hidden_size: int, norm: bool, name: str = "recurrent_cell"):
+    super().__init__(hidden_size, norm, name)
+
+  def __call__(self, features: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """See `RecurrentNetwork`."""
+    return self._finish(tf.concat([features, layers.fold(hidden)], axis=-1))
+
+
+class RelationalCell(_Cell):
+  """R-NEM's: a slot's memory, what the others do to it, and its features (its Eqs. 3 to 5).
+
+  Args:
+    hidden_size: n.
+    sizes: of encoder, core, context and attention.
+  """
+
+  def __init__(self, hidden_size: int, sizes: Sequence[int], name: str = "relational_cell"):
+    super().__init__(hidden_size, True, name)
+    encoder, core, context, attention = sizes
+    self.encoder = Normed(_linear(encoder, "encoder"), tf.nn.relu)
+    self.core = Normed(_linear(core, "core"), tf.nn.relu)
+    self.context = Normed(_linear(context, "context"), tf.nn.relu)
+    self.attention = Normed(_linear(attention, "attention"), tf.tanh)
+    self.attention_logit = _linear(1, "attention_logit")
+
+  def __call__(self, features: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """See `RecurrentNetwork`."""
+    state = self.encoder(layers.fold(hidden))  # [B*K, s]
+    effect = layers.fold(self.effects(layers.unfold(state, hidden))[0])  # [B*K, u]
+    return self._finish(tf.concat([state, effect, features], axis=-1))
+
+  def effects(self, states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What all others do to each slot, summed, and the attention paid to each of them.
+
+    Args:
+      states: [B, K, s].
+
+    Returns:
+      [B, K, u], and [B, K, K, 1] of which the diagonal counts for nothing.
+    """
+    batch, slots = tf.unstack(tf.shape(states)[:2])
+    pairs = [batch, slots, slots, states.shape[-1]]
+    focus = tf.broadcast_to(states[:, :, None], pairs)
+    others = tf.broadcast_to(states[:, None], pairs)
+    net = tf.reshape(tf.concat([focus, others], axis=-1), [-1, 2 * states.shape[-1]])
+    net = self.core(net)  # [B*K*K, c]
+    context = self.context(net)  # [B*K*K, u]
+    attention = tf.sigmoid(self.attention_logit(self.attention(net)))  # [B*K*K, 1]
+    apart = 1 - tf.eye(slots, dtype=states.dtype)  # [K, K]
+    context = tf.reshape(context, [batch, slots, slots, context.shape[-1]])
+    attention = tf.reshape(attention, [batch, slots, slots, 1])
+    effects = tf.reduce_sum(apart[:, :, None] * attention * context, axis=2)
+    return tf.ensure_shape(effects, [*states.shape[:2], context.shape[-1]]), attention

@@ -1,0 +1,122 @@
+"""Which frame, which weight, how many decodes: against a NumPy oracle of indices."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine import Iodine, IodineConfig, unroll
+from iodine.noise import Noise
+from iodine.unroll import Timeline
+
+CONFIG = IodineConfig(
+  image_size=(6, 6, 1),
+  num_slots=2,
+  num_iterations=3,
+  latent_size=3,
+  decoder_channels=(4,),
+  encoder_channels=(4,),
+  mlp_sizes=(4,),
+  lstm_size=4,
+  dtype="float64",
+)
+SEED = tf.constant([1, 2])
+
+
+@pytest.fixture(scope="module")
+def models():
+  """One a kind of sequence, with the same variables."""
+  made = {}
+  for final in (False, True):
+    for objective in ("next_step", "reconstruction"):
+      tf.random.set_seed(0)
+      model = Iodine(CONFIG.replace(final_decode=final, objective=objective))
+      model.create_variables()
+      made[final, objective] = model
+  return made
+
+
+@pytest.fixture(scope="module")
+def clip():
+  return tf.constant(np.random.default_rng(0).uniform(size=[2, 4, 6, 6, 1]))
+
+
+@pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize("objective", ["next_step", "reconstruction"])
+@pytest.mark.parametrize("num_iterations", [1, 3])
+def test_decode_d_is_scored_against_its_frame(models, clip, final, objective, num_iterations):
+  """A posterior that has seen frames 0 .. d - 1 is scored against frame d, or frame d - 1."""
+  model = models[final, objective]
+  output = model(clip, num_iterations=num_iterations, seed=SEED)
+  num_decodes = num_iterations + final
+  assert output.nll.shape == [num_decodes, 2]
+  state = model.start(2, 2, Noise(SEED, 0))
+  for d in range(num_decodes):
+    target = d if objective == "next_step" else max(d - 1, 0)
+    drawn = model.noise(Noise(SEED, d), 2, 2)
+    scored = model.decode(clip[:, target], state["params"], drawn)
+    np.testing.assert_allclose(output.nll[d], scored.nll, rtol=1e-10)
+    seen = model.decode(clip[:, d], state["params"], drawn)  # it is frame d that refines
+    state = model.refine(clip[:, d], state, seen)
+  first = 0 if final else 1
+  weights = np.arange(first, num_iterations + 1) / num_iterations
+  np.testing.assert_allclose(model.timeline(num_iterations).weights, weights)
+  terms = output.nll + output.terms["kl"]
+  np.testing.assert_allclose(output.loss, weights @ terms.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_sequence_is_used_to_its_last_frame(models, clip, final):
+  """T frames take T refinements, or T - 1 of the released code with its T + 1 decodes."""
+  model = models[final, "next_step"]
+  assert model(clip, seed=SEED).nll.shape == [4, 2]
+  with pytest.raises(ValueError, match=r"decodes need \d frames, got 4"):
+    model(clip, num_iterations=5, seed=SEED)
+
+
+@pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize("kind", ["images", "clip"])
+def test_the_loop_of_the_graph_is_the_unrolled_one(models, clip, final, kind):
+  model = models[final, "reconstruction"]
+  images = clip if kind == "clip" else clip[:, 0]
+  expected = model(images, num_iterations=3, num_slots=3, seed=SEED)
+
+  @tf.function
+  def fold(num_iterations, num_slots):
+    return unroll.fold(
+      model,
+      images,
+      lambda output, frame, d: {"nll": output.nll, "target": frame.target, "d": d},
+      num_iterations=num_iterations,
+      num_slots=num_slots,
+      noise=Noise(SEED, tf.constant(0), tf.constant(0)),
+      final_state=True,
+    )
+
+  for numbers in ((3, 3), (tf.constant(3), tf.constant(3))):
+    found = fold(*numbers)
+    np.testing.assert_allclose(found.kept["nll"], expected.nll, rtol=1e-9)
+    np.testing.assert_allclose(found.last.masks, expected.masks[-1], rtol=1e-7)
+    np.testing.assert_array_equal(found.kept["d"], np.arange(3 + final))
+    assert set(found.state) == {"params", "hidden", "cell"}
+  if kind == "clip":
+    targets = [max(d - 1, 0) for d in range(3 + final)]
+    np.testing.assert_array_equal(found.kept["target"], np.stack([clip[:, t] for t in targets]))
+
+
+def test_a_stream_is_the_sequence_frame_by_frame(models, clip):
+  model = models[False, "next_step"]
+  expected = model(clip, seed=SEED)
+  outputs = list(unroll.stream(model, tf.unstack(clip, axis=1), seed=SEED))
+  assert len(outputs) == 4
+  for t, output in enumerate(outputs):
+    np.testing.assert_allclose(output.masks, expected.masks[t], rtol=1e-7)
+
+
+def test_frames_by_lag():
+  frames = tf.range(5)[None]
+  ahead = Timeline(3, tf.ones([3]), input_lag=0, target_lag=-1)  # scored against what is to come
+  assert ahead.num_frames == 4
+  assert [int(ahead.target(frames, d)[0]) for d in range(3)] == [1, 2, 3]
+  behind = Timeline(3, tf.ones([3]), input_lag=0, target_lag=1)
+  assert behind.num_frames == 3
+  assert [int(behind.target(frames, d)[0]) for d in range(3)] == [0, 0, 1]
