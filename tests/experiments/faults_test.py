@@ -164,7 +164,9 @@ def test_nan_in_the_data(on_nan, data, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(runs, "load_data", broken)
   options = {"log_every": 1, "validate_every": 0, "on_nan": on_nan, "data": data}
   if on_nan == "stop":
-    with pytest.raises(UserError, match=r"step 5: nll, .*not finite in 1 step.*checkpoint is intact"):
+    with pytest.raises(
+      UserError, match=r"step 5: nll, .*not finite in 1 step.*checkpoint is intact"
+    ):
       run_experiment(tmp_path, **options)
     assert "ckpt-3.index" in files(tmp_path / "1" / "checkpoints")
     assert "ckpt-6.index" not in files(tmp_path / "1" / "checkpoints")
