@@ -255,8 +255,9 @@ def decompose(
   batches = []
   for start in range(0, len(images), batch_size):
     batch = images[start : start + batch_size]
-    found = model.infer(batch, num_iterations, num_slots, seed)._asdict()
-    batches.append({name: value for name, value in found.items() if name != "state"})
+    found = model.infer(batch, num_iterations, num_slots, seed)
+    values = {**found._asdict(), **found.terms}
+    batches.append({k: v for k, v in values.items() if isinstance(v, np.ndarray)})
   return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
@@ -277,7 +278,8 @@ def distinct(names: Sequence[str]) -> list[str]:
 def write(out: pathlib.Path, names: Sequence[str], found: Mapping[str, np.ndarray]) -> None:
   """Writes latents.npz, and under pictures/ a folder of masks and slots for each picture."""
   kept = ("z", "posterior_mean", "posterior_stddev", "nll", "kl")
-  np.savez_compressed(out / "latents.npz", names=names, **{name: found[name] for name in kept})
+  kept = {name: found[name] for name in kept if name in found}  # not every model has latents
+  np.savez_compressed(out / "latents.npz", names=names, **kept)
   for name, masks, means in zip(names, found["masks"], found["means"], strict=True):
     folder = out / "pictures" / name
     folder.mkdir(parents=True, exist_ok=True)
