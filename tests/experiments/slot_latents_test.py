@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import datasets
 from datasets import Factor
 from experiments import factors, multistability, projections, traversals
 from experiments.support import subjects
@@ -159,5 +160,5 @@ def test_pictures_of_ones_own(trained_run, tmp_path):
   np.testing.assert_allclose(picture, 128 / 255, rtol=1e-6)
   with pytest.raises(Refusal, match="picture of 14 x 14, got 15 x 14"):
     multistability.read_picture(tmp_path / "large.png", model)
-  with pytest.raises(Refusal, match="there is no picture"):
+  with pytest.raises(datasets.DataError, match="there is no picture"):
     multistability.read_picture(tmp_path / "none.png", model)
