@@ -259,6 +259,13 @@ def check_latents(subject: Subject) -> None:
     raise Refusal(f"{subject.folder} is a {kind}, whose slots have no latents to look at")
 
 
+def check_iterates(subject: Subject) -> None:
+  """Raises Refusal for a model that makes one step of an image, however many are asked for."""
+  if int(subject.model.timeline(2).num_decodes) == int(subject.model.timeline(1).num_decodes):
+    kind = subject.model.config.model
+    raise Refusal(f"{subject.folder} is a {kind}, which does not iterate")
+
+
 def factor_kinds(
   subject: Subject, collected: latents.Latents, names: Sequence[str] | None = None
 ) -> dict[str, datasets.Factor]:
