@@ -1,7 +1,6 @@
 """Scenes on disk and as tf.data: reading, generating and checking the datasets of the paper.
 
-`load`, `check`, `describe` and `data_error` import TensorFlow when first used, so that generator
-processes do without it.
+What reads into tf.data imports TensorFlow when first used, so that generator processes do without.
 """
 
 import importlib
@@ -11,12 +10,26 @@ import os
 # It must be set before TensorFlow is imported; a value of the user's own stands.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from datasets.records import DataError
-from datasets.scene import SPECS, DatasetSpec, Factor, get_spec
+from datasets.errors import DataError
+from datasets.options import Filter, Form, Order, Splits, split_ranges
+from datasets.scene import DatasetSpec, Factor
+from datasets.specs import SPECS, get_spec
 
-_LAZY = ("check", "data_error", "describe", "load", "split_ranges")
+_LAZY = ("check", "data_error", "describe", "load")
 
-__all__ = ["SPECS", "DataError", "DatasetSpec", "Factor", "get_spec", *_LAZY]
+__all__ = [
+  "SPECS",
+  "DataError",
+  "DatasetSpec",
+  "Factor",
+  "Filter",
+  "Form",
+  "Order",
+  "Splits",
+  "get_spec",
+  "split_ranges",
+  *_LAZY,
+]
 
 
 def __getattr__(name):

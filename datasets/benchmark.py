@@ -17,22 +17,18 @@ import statistics
 import tempfile
 import time
 
-from datasets import records, scene
-from datasets.generate import Parser
+from datasets import files
+from datasets.cli import Parser
+from datasets.errors import DataError
 from datasets.recode import guess_spec, recode
+from datasets.specs import get_spec
 
 
 def scenes_per_second(spec, path, num, batch_size=32, cache=False) -> float:
   """Scenes per second through `datasets.load`, of `num` scenes or a little more."""
   from datasets import pipeline
 
-  return _rate(
-    pipeline.load(
-      spec, path, split="all", batch_size=batch_size, shuffle=False, drop_remainder=False,
-      cache=cache,
-    ),
-    num,
-  )  # fmt: skip
+  return _rate(pipeline.load(spec, path, split="all", batch_size=batch_size, cache=cache), num)
 
 
 def tf_io_scenes_per_second(spec, path, num, batch_size=32) -> float:
@@ -82,11 +78,11 @@ def measure(spec, path, num=1000, crop_resize=False, rounds=3) -> dict:
   """
   with tempfile.TemporaryDirectory() as folder:
     released, compact = (os.path.join(folder, name) for name in ("released", "compact"))
-    recode(spec, path, released, layout=records.RELEASED, num=num)
+    recode(spec, path, released, layout=files.RELEASED, num=num)
     crop = crop_resize and spec.crop is not None
     size = spec.training_size if crop_resize else None
     recode(spec, path, compact, crop=crop, size=size, num=num)
-    num = records.RecordFile(compact).count()
+    num = files.RecordFile(compact).count()
     ways = {
       "released": lambda: scenes_per_second(spec, released, num),
       # Many times more scenes, or what lies ready behind the first batch would count for much.
@@ -115,12 +111,12 @@ def main(argv=None):
   print(f"{'scenes/s':24}{''.join(f'{way:>10}' for way in ways)}{'compact / tf.io':>17}")
   try:
     for path in args.files:
-      spec = scene.get_spec(args.dataset) if args.dataset else guess_spec(path)
+      spec = get_spec(args.dataset) if args.dataset else guess_spec(path)
       figures = measure(spec, path, args.num, args.crop_resize)
       ratio = figures["compact"] / (figures["tf.io"] or figures["released"])
       cells = "".join(f"{f:>10,.0f}" if f else f"{'-':>10}" for f in map(figures.get, ways))
       print(f"{spec.name[:23]:24}{cells}{ratio:>16.1f}x")
-  except (ValueError, OSError) as error:
+  except (DataError, OSError) as error:
     parser.exit(2, f"{parser.prog}: {error}\n")
 
 

@@ -1,119 +1,306 @@
-"""Packs a folder of PNG or JPEG pictures as a TFRecord file of dataset "images".
+"""Packs a folder of pictures as a TFRecord file of dataset "images".
 
   python -m datasets.from_images pictures/ --size 64 --out data/images.tfrecords [--masks masks/]
 
-A picture is cropped to its central square, then resized. A mask is a PNG of the same name (in
---masks) whose pixels hold entity numbers, 0 for the background: gray levels or palette indices;
-without masks everything is background, and scores against the truth mean nothing.
+A picture is turned upright, cropped around its middle to the proportions of --size, and resized. In
+--masks, which may be the same folder, each picture has a mask by its name: for a.jpg a.png or
+a_mask.png, with entity numbers (gray or palette, 0 is the background), 0 and 255, or colours (black
+is the background); or a folder a/ with a file for each object. Which numbers they are is of no
+account: a picture's entities are numbered 1, 2, ... anew. Without masks everything is background,
+and scores against the truth mean nothing. What cannot be read is named, and the others are packed.
 """
 
+import argparse
 import os
+import re
+import sys
 
 import numpy as np
-from PIL import Image
 
-from datasets import records, scene
-from datasets.generate import Parser
+from datasets import DataError, pictures
+from datasets import files as records
+from datasets import masks as mask_files
+from datasets.cli import Parser
+from datasets.specs import get_spec
 
-SPEC = scene.get_spec("images")
-EXTENSIONS = (".png", ".jpg", ".jpeg")
+SPEC = get_spec("images")
 
 
-def pack(folder, out, *, size, masks=None, grayscale=False, layout=records.COMPACT) -> int:
+def pack(
+  folder,
+  out,
+  *,
+  size,
+  masks=None,
+  ignore=(),
+  grayscale=False,
+  background=pictures.BACKGROUND,
+  on_error="skip",
+  overwrite=True,
+  layout=records.COMPACT,
+  say=None,
+) -> int:
   """Packs the pictures of a folder, in the order of their names.
 
   Args:
     folder: where the pictures lie.
     out: the TFRecord file.
-    size: height and width in pixels.
-    masks: folder of mask PNGs, or None.
+    size: (H, W) in pixels, or one number for both.
+    masks: folder of the masks (see `datasets.masks`), or None.
+    ignore: numbers or (R, G, B) in the masks that are nobody's.
     grayscale: one channel rather than three.
+    background: the colour behind transparent pictures.
+    on_error: "skip" names a picture or mask that cannot be read and packs the others; "raise".
+    overwrite: whether `out` may exist already.
     layout: "compact"; the released layout does not tell its image size.
+    say: what is called with each sentence about what was left out or changed; it goes to the
+      standard error output by default.
 
   Returns:
-    The number of pictures.
+    The number of pictures packed.
 
   Raises:
-    DataError: no pictures, one that cannot be read, or a mask that is missing or does not fit.
+    DataError: no picture that can be read, a picture without a mask, or with several; `out` exists
+      and may not be overwritten, or is a folder; size or background is none.
   """
-  if size < 1:
-    raise records.DataError(f"size must be at least 1 pixel, got {size}")
-  if not os.path.isdir(folder):
-    raise records.DataError(f"{folder} is no folder, expected one of PNG or JPEG pictures")
-  names = sorted(n for n in os.listdir(folder) if n.lower().endswith(EXTENSIONS))
-  if not names:
-    raise records.DataError(f"{folder} holds no {', '.join(EXTENSIONS)} file")
-  max_label = 0
-  if masks is not None:
-    max_label = max(int(_labels(masks, name, None, size).max()) for name in names)
-    if max_label > 254:
-      raise records.DataError(
-        f"{masks}: entity number {max_label}, but at most 254 can be told apart: number them "
-        "0, 1, 2, ..."
-      )
-  entities = max_label + 1
+  say = say or _to_stderr
+  size = _checked_size(size)
+  pictures.color(background)
+  _check_out(out, overwrite)
+  if on_error not in ("skip", "raise"):
+    raise DataError(f'on_error must be "skip" or "raise", got {on_error!r}')
+  names, paths = _choose(folder, masks, say)
+  errors = _Errors(on_error, say)
+  most = 0
+  if paths:
+    names, most = _survey(names, paths, size, ignore, errors, say)
 
   def stored():
+    packed = 0
     for name in names:
-      path = os.path.join(folder, name)
       try:
-        with Image.open(path) as picture:
-          full = picture.size
-          image = _square(picture.convert("L" if grayscale else "RGB"), size, smooth=True)
-      except OSError as error:
-        raise records.DataError(f"{path} cannot be read as a picture ({error})") from error
-      labels = np.zeros((size, size), np.uint8)
-      if masks is not None:
-        labels = _labels(masks, name, full, size)
-      visible = np.isin(np.arange(entities), labels)
+        image = pictures.read(os.path.join(folder, name), 1 if grayscale else 3, background)
+        labels = np.zeros(size, np.uint8)
+        if paths:
+          mask = mask_files.read(paths[name], ignore)
+          _check_fits(paths[name], mask.labels, image)
+          labels, _ = _resized(mask, size)
+      except DataError as error:
+        errors.add(error)
+        continue
+      visible = np.isin(np.arange(most + 1), labels)
       visible[0] = True
+      packed += 1
       yield {
-        "image": image.reshape(size, size, -1),
-        "mask": records.mask_from_labels(labels, SPEC.mask_layout, entities),
+        "image": pictures.fit(image, size),
+        "mask": records.mask_from_labels(labels, SPEC.mask_layout, most + 1),
         "visibility": visible.astype(np.float32),
       }
+    if not packed:
+      raise errors.first  # which leaves no file behind
 
   return records.write_records(out, stored(), SPEC, layout)
 
 
-def _square(picture, size, smooth):
-  side = min(picture.size)
-  left, top = (picture.width - side) // 2, (picture.height - side) // 2
-  box = (left, top, left + side, top + side)
-  how = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
-  return np.asarray(picture.crop(box).resize((size, size), how))
+class _Errors:
+  """What to do about a picture that cannot be read."""
+
+  def __init__(self, on_error, say):
+    self._raises, self._say = on_error == "raise", say
+    self.first = None
+
+  def add(self, error):
+    if self._raises:
+      raise error
+    self.first = self.first or error
+    self._say(f"left out: {error}")
 
 
-def _labels(masks, name, full, size):
-  path = os.path.join(masks, os.path.splitext(name)[0] + ".png")
-  if not os.path.exists(path):
-    raise records.DataError(f"{path} does not exist: every picture needs its mask, or none")
-  with Image.open(path) as mask:
-    if mask.mode not in ("L", "P", "1"):
-      raise records.DataError(
-        f"{path} is a picture of mode {mask.mode}, wanted entity numbers as gray levels or palette"
-      )
-    if full is not None and mask.size != full:
-      raise records.DataError(
-        f"{path} is {mask.size[0]} x {mask.size[1]} pixels, its picture {full[0]} x {full[1]}"
-      )
-    return _square(mask, size, smooth=False).astype(np.uint8)
+def _to_stderr(sentence):
+  print(sentence, file=sys.stderr)
+
+
+def _checked_size(size) -> tuple[int, int]:
+  size = (size, size) if isinstance(size, int) else tuple(size)
+  if len(size) != 2 or min(size) < 1:
+    raise DataError(f"size must be at least 1 pixel each way, got {' x '.join(map(str, size))}")
+  return size
+
+
+def _check_out(out, overwrite):
+  if os.path.isdir(out):
+    raise DataError(f"{pictures.shown(out)} is a folder, expected the name of a file to write")
+  if os.path.exists(out) and not overwrite:
+    raise DataError(f"{pictures.shown(out)} exists already: --force overwrites it")
+
+
+def _choose(folder, masks, say):
+  """Names of the pictures to pack, and name -> path of their masks (empty without masks)."""
+  names, others = pictures.in_folder(folder)
+  if masks is not None and not os.path.isdir(masks):
+    raise DataError(f"{pictures.shown(masks)} is no folder, expected one of masks")
+  beside = masks is not None and os.path.samefile(folder, masks)
+  own = set(mask_files.among(names, beside))
+  names = [name for name in names if name not in own]
+  if not names:
+    raise DataError(
+      f"{pictures.shown(folder)} holds no .png, .jpg or other picture of the formats "
+      f"{', '.join(pictures.FORMATS)}"
+    )
+  paths = {} if masks is None else mask_files.find(masks, names, beside)
+  if own and masks is None:
+    say(
+      f"not packed, being masks of others: {_listed(sorted(own))}; to use them say --masks "
+      f"{pictures.shown(folder)}"
+    )
+  used = {os.path.realpath(path) for path in [*paths.values(), masks or ""]}
+  others = [n for n in others if os.path.realpath(os.path.join(folder, n)) not in used]
+  if others:
+    say(f"passed over, being no pictures of a format read here: {_listed(others)}")
+  return names, paths
+
+
+def _survey(names, paths, size, ignore, errors, say):
+  """Reads all masks once: (names of those with a mask that can be read, most entities in one)."""
+  kept, most, fullest = [], 0, ""
+  renumbered, borders, cut, bare = [], [], [], []
+  for name in names:
+    path = paths[name]
+    try:
+      mask = mask_files.read(path, ignore)
+    except DataError as error:
+      errors.add(error)
+      continue
+    kept.append(name)
+    labels, lost = _resized(mask, size)
+    count = _entities(labels)
+    if count > most:
+      most, fullest = count, path
+    if mask.renumbered and mask.names != ["255"]:
+      renumbered.append((path, mask.names))
+    if mask.kind == "numbers" and len(mask.names) > 1 and mask.names[-1] == "255":
+      borders.append(path)
+    if lost:
+      cut.append((path, lost))
+    if not mask.names:
+      bare.append(path)
+  if renumbered:
+    path, numbers = renumbered[0]
+    say(
+      f"entities renumbered from 1 in {len(renumbered):,} of {len(kept):,} masks: "
+      f"{pictures.shown(path)} has {', '.join(numbers[:5])}{', ...' if len(numbers) > 5 else ''}"
+    )
+  if borders:
+    say(
+      f"255 beside other numbers, taken for an entity, in {len(borders):,} of {len(kept):,} masks "
+      f"({pictures.shown(borders[0])}): if it is a border, --ignore 255 makes it nobody's"
+    )
+  if bare:
+    say(
+      f"no object in {len(bare):,} of {len(kept):,} masks: all is background, or nobody's, in "
+      f"{pictures.shown(bare[0])}"
+    )
+  if cut:
+    path, lost = cut[0]
+    say(
+      f"{sum(n for _, n in cut):,} objects in {len(cut):,} pictures are cut away by the crop, or "
+      f"too small for the size ({pictures.shown(path)}: {lost})"
+    )
+  if kept:
+    where = f", in {pictures.shown(fullest)}" if fullest else ""
+    say(f"at most {most} objects a picture{where}")
+  return kept, most
+
+
+def _resized(mask, size):
+  """Labels as they are stored, 1, 2, ... without a gap, and how many entities are lost."""
+  labels = pictures.fit(mask.labels, size, smooth=False)
+  left = np.unique(labels)
+  left = left[(left > 0) & (left != mask_files.NOBODY)]
+  table = np.zeros(256, np.uint8)
+  table[left] = np.arange(1, len(left) + 1)
+  table[mask_files.NOBODY] = mask_files.NOBODY
+  return table[labels], len(mask.names) - len(left)
+
+
+def _entities(labels):
+  return int(labels[labels != mask_files.NOBODY].max(initial=0))
+
+
+def _check_fits(path, labels, image):
+  if labels.shape != image.shape[:2]:
+    sizes = [" x ".join(map(str, shape[:2])) for shape in (labels.shape, image.shape)]
+    raise DataError(
+      f"{pictures.shown(path)} is {sizes[0]} pixels (height x width), its picture {sizes[1]}"
+    )
+
+
+def _listed(names, most=5):
+  more = f" and {len(names) - most:,} more" if len(names) > most else ""
+  return ", ".join(map(pictures.shown, names[:most])) + more
+
+
+def _size(word):
+  numbers = re.fullmatch(r"(\d{1,6})(?:[xX](\d{1,6}))?", word)
+  if not numbers:
+    raise argparse.ArgumentTypeError(f'"{word}" is no size, wanted a number or HxW, as 48x64')
+  height, width = numbers.groups()
+  return int(height), int(width or height)
+
+
+def _ignored(word):
+  if re.fullmatch(r"-?\d{1,9}", word):
+    return int(word)
+  if re.fullmatch(r"#[0-9a-fA-F]{6}", word):
+    return pictures.color(word)
+  raise argparse.ArgumentTypeError(f'"{word}" is neither a number nor a colour #rrggbb')
+
+
+def _path(word):
+  """The shell leaves the ~ in --out=~/data alone."""
+  return word if os.path.lexists(word) else os.path.expanduser(word)
 
 
 def main(argv=None):
   parser = Parser(prog="python -m datasets.from_images", description=__doc__)
-  parser.add_argument("folder")
-  parser.add_argument("--size", type=int, default=64, help="height and width (default: 64)")
-  parser.add_argument("--out", default="data/images.tfrecords", help="default: %(default)s")
-  parser.add_argument("--masks", help="folder of mask PNGs")
+  parser.add_argument("folder", type=_path)
+  parser.add_argument("--size", type=_size, default=(64, 64), help="N or HxW (default: 64)")
+  parser.add_argument(
+    "--out", type=_path, default="data/images.tfrecords", help="default: %(default)s"
+  )
+  parser.add_argument("--force", action="store_true", help="overwrite --out where it exists")
+  parser.add_argument("--masks", type=_path, help="folder of masks")
+  parser.add_argument(
+    "--ignore", type=_ignored, action="append", default=[], metavar="NUMBER",
+    help="a number (or colour #rrggbb) in the masks that is nobody's, as 255 in Pascal VOC; may be "
+    "given several times",
+  )  # fmt: skip
   parser.add_argument("--grayscale", action="store_true")
+  parser.add_argument(
+    "--background", default=pictures.BACKGROUND, help="behind transparent pictures (%(default)s)"
+  )
+  parser.add_argument(
+    "--on-error", choices=("skip", "raise"), default="skip",
+    help="whether what cannot be read is left out, or ends the program (default: %(default)s)",
+  )  # fmt: skip
   args = parser.parse_args(argv)
   try:
+    _check_out(args.out, args.force)
     os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
-    number = pack(args.folder, args.out, size=args.size, masks=args.masks, grayscale=args.grayscale)
+    number = pack(
+      args.folder,
+      args.out,
+      size=args.size,
+      masks=args.masks,
+      ignore=args.ignore,
+      grayscale=args.grayscale,
+      background=args.background,
+      on_error=args.on_error,
+      overwrite=args.force,
+    )
   except (ValueError, OSError) as error:
     parser.exit(2, f"{parser.prog}: {error}\n")
-  print(f"{args.out}: {number:,} pictures")
+  print(f"{pictures.shown(args.out)}: {number:,} pictures")
 
 
 if __name__ == "__main__":

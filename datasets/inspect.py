@@ -10,9 +10,12 @@ import os
 import numpy as np
 from PIL import Image
 
-from datasets import records, scene, wire
-from datasets.generate import Parser
+from datasets import files
+from datasets.cli import Parser
+from datasets.errors import DataError, by
+from datasets.files.example import decode_example
 from datasets.recode import guess_spec
+from datasets.specs import get_spec
 
 # Sixteen colours that are easily told apart; the background is dark.
 PALETTE = np.array(
@@ -29,7 +32,7 @@ def contact_sheet(scenes, columns=8, scale=2) -> Image.Image:
   """Images in rows, each with its mask in false colours below.
 
   Args:
-    scenes: decoded records, as of `records.decode`; of a video the first frame is shown.
+    scenes: decoded records, as of `files.decode`; of a video the first frame is shown.
     columns: scenes in a row.
     scale: how many times each pixel is enlarged.
   """
@@ -51,7 +54,7 @@ def contact_sheet(scenes, columns=8, scale=2) -> Image.Image:
 def _stored_size(payload):
   """((H, W),) of a compact record, which may have been generated at any size; else ()."""
   with contextlib.suppress(ValueError, IndexError, KeyError):
-    return (tuple(int(n) for n in wire.decode_example(payload)["image/shape"][-3:-1]),)
+    return (tuple(int(n) for n in decode_example(payload)["image/shape"][-3:-1]),)
   return ()
 
 
@@ -68,21 +71,21 @@ def report(path, spec=None, num_sheet=16, limit=None) -> tuple[str, Image.Image 
     The text, and the sheet (None where no record could be read).
   """
   spec = spec or guess_spec(path)
-  file = records.RecordFile(path, on_error="skip")
+  file = files.RecordFile(path, on_error="skip")
   objects, shown, wrong, overlapping = collections.Counter(), [], [], 0
   low, high, count, example, sizes = {}, {}, 0, None, ()
   for number, payload in file.iterate(0, limit):
     try:
       sizes = sizes or _stored_size(payload)
-      decoded = records.decode(payload, spec, sizes, where=f"{path}, record {number}")
-    except records.DataError as error:
+      decoded = files.decode(payload, spec, sizes, where=f"{path}, record {number}")
+    except DataError as error:
       wrong.append(str(error))
       continue
     count += 1
     example = example or decoded
     shown += [decoded] if len(shown) < num_sheet else []
     mask = decoded.get("mask")
-    overlapping += mask is not None and records.label_map(mask, spec.mask_layout) is None
+    overlapping += mask is not None and files.label_map(mask, spec.mask_layout) is None
     visible = decoded["visibility"][spec.num_background :] > 0
     objects[int(visible.sum())] += 1
     for name in spec.factors:
@@ -92,12 +95,14 @@ def report(path, spec=None, num_sheet=16, limit=None) -> tuple[str, Image.Image 
         high[name] = max(high.get(name, -np.inf), values.max())
   if example is None and wrong:
     return "\n".join([f"{path}: no readable record of {spec.name}", *wrong[:1]]), None
+  if example is None and not file.skipped:
+    return f"{path}: holds no record of {spec.name}", None
   if example is None:
     return f"{path}: no readable record of {spec.name}; damage at record {file.skipped[0]}", None
   lines = [
     f"{path}: {spec.name}, {example['layout']} layout, compression {file.compression or 'none'}",
     f"records: {count:,}" + (f" (only the first {limit:,} read)" if limit else ""),
-    f"image: {records.by(example['image'].shape)}; mask: {len(example['visibility'])} entities, "
+    f"image: {by(example['image'].shape)}; mask: {len(example['visibility'])} entities, "
     f"{spec.num_background} of them background",
     "objects in a scene: " + ", ".join(f"{n}: {objects[n]:,}" for n in sorted(objects)),
     *(f"{name}: {low[name]:.4g} to {high[name]:.4g}  {spec.factors[name].unit}" for name in low),
@@ -122,16 +127,17 @@ def main(argv=None):
   parser.add_argument("--limit", type=int, help="read only so many records")
   args = parser.parse_args(argv)
   try:
+    args.file = os.path.expanduser(args.file)
     if not os.path.exists(args.file):
-      raise records.DataError(f"{args.file} does not exist")
-    spec = scene.get_spec(args.dataset) if args.dataset else None
+      raise DataError(f"{args.file} does not exist")
+    spec = get_spec(args.dataset) if args.dataset else None
     text, sheet = report(args.file, spec, limit=args.limit)
     print(text)
     if sheet is not None:
       name = args.sheet or os.path.splitext(os.path.basename(args.file))[0] + ".png"
       sheet.save(name)
       print(f"contact sheet: {name}")
-  except (ValueError, OSError) as error:
+  except (DataError, OSError) as error:
     parser.exit(2, f"{parser.prog}: {error}\n")
   if "DAMAGED" in text or sheet is None:
     parser.exit(1)

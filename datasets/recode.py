@@ -15,14 +15,35 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from datasets import records, scene
-from datasets.generate import Parser
+from datasets.cli import Parser
+from datasets.errors import DataError
+from datasets.files import (
+  COMPACT,
+  RELEASED,
+  RecordFile,
+  decode,
+  find_files,
+  stored_features,
+  write_records,
+)
+from datasets.files.example import decode_example
+from datasets.scene import DatasetSpec
+from datasets.specs import SPECS, get_spec
 
 
 def recode(
-  spec, files, out, *, layout=records.COMPACT, crop=False, size=None, shards=1, num=None,
-  on_error="raise", progress=False,
-) -> list[str]:  # fmt: skip
+  spec,
+  files,
+  out,
+  *,
+  layout: str = COMPACT,
+  crop: bool = False,
+  size: tuple[int, int] | None = None,
+  shards: int = 1,
+  num: int | None = None,
+  on_error: str = "raise",
+  progress: bool = False,
+) -> list[str]:
   """Rewrites the records of `files`, in order.
 
   Args:
@@ -34,7 +55,7 @@ def recode(
     size: (H, W) to resize to: the image bilinearly, the masks to the nearest pixel.
     shards: number of files; record i goes into shard i modulo their number, which read together
       give every record but in another order.
-    num: only the first so many records.
+    num: only the first so many
     on_error: "raise", or "skip" to leave damaged records out.
     progress: whether to show a bar on a terminal.
 
@@ -44,15 +65,16 @@ def recode(
   Raises:
     DataError: as for reading; or `out` is one of `files`.
   """
-  spec = scene.get_spec(spec) if isinstance(spec, str) else spec
+  spec = get_spec(spec) if isinstance(spec, str) else spec
   files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+  out = os.path.expanduser(out)
   if any(os.path.exists(out) and os.path.samefile(f, out) for f in files if os.path.exists(f)):
-    raise records.DataError(f"{out} is one of the files to read: choose another --out")
+    raise DataError(f"{out} is one of the files to read: choose another --out")
   if shards < 1:
-    raise records.DataError(f"shards must be at least 1, got {shards}")
+    raise DataError(f"shards must be at least 1, got {shards}")
   if crop and spec.crop is None:
-    raise records.DataError(f"{spec.name} has no window to crop to: leave out --crop")
-  opened = [records.RecordFile(f, on_error) for f in records.find_files(spec, files)]
+    raise DataError(f"{spec.name} has no window to crop to: leave out --crop")
+  opened = [RecordFile(f, on_error) for f in find_files(spec, files)]
   names = [out] if shards == 1 else [f"{out}-{i:05}-of-{shards:05}" for i in range(shards)]
   for i, name in enumerate(names):
     stored = itertools.islice(_decoded(opened, spec), i, num, shards)
@@ -60,11 +82,12 @@ def recode(
     stored = (_reshaped(record, spec, crop, size) for record in bar)
     num_objects = []
     counted = (_counted(record, spec, num_objects) for record in stored)
-    count = records.write_records(name, counted, spec, layout)
+    count = write_records(name, counted, spec, layout)
     if not count:
       os.remove(name)
-      raise records.DataError(f"{', '.join(files)}: no record for {name}: take fewer shards")
-    records.RecordFile(name).write_index(
+      said = f"{', '.join(map(str, files))}: no record for {name}"
+      raise DataError(f"{said}: take fewer shards" if i else f"{said}: there is nothing to recode")
+    RecordFile(name).write_index(
       num_records=count, dataset=spec.name, layout=layout, num_objects=num_objects
     )
   return names
@@ -74,8 +97,8 @@ def _decoded(files, spec):
   for file in files:
     for number, payload in file:
       try:
-        decoded = records.decode(payload, spec, where=f"{file.path}, record {number}")
-      except records.DataError:
+        decoded = decode(payload, spec, where=f"{file.path}, record {number}")
+      except DataError:
         if file.on_error == "raise":
           raise
         file.skipped.append(number)
@@ -85,7 +108,7 @@ def _decoded(files, spec):
 
 def _counted(decoded, spec, num_objects):
   num_objects.append(int((decoded["visibility"][spec.num_background :] > 0).sum()))
-  return records.stored_features(decoded, spec)
+  return stored_features(decoded, spec)
 
 
 def _reshaped(decoded, spec, crop, size):
@@ -103,7 +126,7 @@ def _reshaped(decoded, spec, crop, size):
   return {**decoded, "image": image, "labels": labels}
 
 
-def resize(image, size, smooth=False) -> np.ndarray:
+def resize(image, size, smooth: bool = False) -> np.ndarray:
   """Resizes uint8 [(T,) H, W, C] to (H', W'), with half-pixel centres, as `datasets.load` does.
 
   Bilinear between the four pixels around a point where `smooth`, else the nearest pixel.
@@ -130,23 +153,26 @@ def resize(image, size, smooth=False) -> np.ndarray:
   return np.rint(image).astype(np.uint8)
 
 
-def guess_spec(path) -> scene.DatasetSpec:
+def guess_spec(path) -> DatasetSpec:
   """The spec of a file: from its records where they say, else from the file's name.
 
   Raises:
-    DataError: neither tells; name it with --dataset.
+    DataError: neither tells, so name it with --dataset; or the file holds no record.
   """
-  from datasets import wire
-
-  file = records.RecordFile(path)
-  example = wire.decode_example(next(file.iterate())[1])
+  _, payload = next(RecordFile(path).iterate(), (0, None))
+  if payload is None:
+    raise DataError(f"{path} holds no record: get or generate it anew")
+  try:
+    example = decode_example(payload)
+  except ValueError:
+    example = {}
   if "dataset" in example:
-    return scene.get_spec(example["dataset"].data.tobytes().decode())
+    return get_spec(example["dataset"].data.tobytes().decode())
   name = os.path.basename(path)
-  for spec in scene.SPECS.values():
+  for spec in SPECS.values():
     if name.startswith(spec.file.split(".")[0]):
       return spec
-  raise records.DataError(f"{path} does not say of which dataset it is: add --dataset NAME")
+  raise DataError(f"{path} does not say of which dataset it is: add --dataset NAME")
 
 
 def main(argv=None):
@@ -154,7 +180,7 @@ def main(argv=None):
   parser.add_argument("files", nargs="+", help="TFRecord files")
   parser.add_argument("--out", help="file to write; required")
   parser.add_argument("--dataset", help="name of the dataset, where the file does not tell")
-  parser.add_argument("--layout", choices=[records.COMPACT, records.RELEASED], default="compact")
+  parser.add_argument("--layout", choices=[COMPACT, RELEASED], default="compact")
   parser.add_argument("--crop", action="store_true", help="cut out the dataset's window (CLEVR)")
   parser.add_argument(
     "--resize", nargs="*", type=int, metavar="PIXELS", help="height and width; none: training size"
@@ -167,19 +193,19 @@ def main(argv=None):
   try:
     if not args.out:
       parser.error("say where to write: --out FILE")
-    spec = scene.get_spec(args.dataset) if args.dataset else None
-    spec = spec or guess_spec(records.find_files(scene.SPECS["images"], args.files)[0])
+    spec = get_spec(args.dataset) if args.dataset else None
+    spec = spec or guess_spec(find_files(SPECS["images"], args.files)[0])
     size = args.resize
     if size is not None:
       size = spec.training_size if not size else (size * 2)[:2]
       if size is None or min(size) < 1:
         parser.error(f"{spec.name} has no training size: say --resize HEIGHT WIDTH")
-    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
+    os.makedirs(os.path.dirname(os.path.expanduser(args.out)) or ".", exist_ok=True)
     names = recode(
       spec, args.files, args.out, layout=args.layout, crop=args.crop, size=size,
       shards=args.shards, num=args.num, on_error=args.on_error, progress=True,
     )  # fmt: skip
-  except (ValueError, OSError) as error:
+  except (DataError, OSError) as error:
     parser.exit(2, f"{parser.prog}: {error}\n")
   size = sum(os.path.getsize(name) for name in names) / 2**20
   more = f" and {len(names) - 1} more" if len(names) > 1 else ""

@@ -3,8 +3,9 @@
 A *scene* is what every dataset turns into, a dict of tensors (L entities, background first):
 
   image       float32 [H, W, C] in [0, 1]; [T, H, W, C] for video.
-  mask        float32 one-hot over L, [L, H, W, 1]; [T, L, H, W, 1] for video. Not there for
-              pictures of one's own that came without masks.
+  mask        float32 one-hot over L, [L, H, W, 1]; [T, L, H, W, 1] for video. All zero at a
+              pixel that belongs to no entity (where Shapes overlap, for one): such pixels are not
+              scored. Not there for pictures of one's own that came without masks.
   visibility  float32 [L], 1 where the entity exists; background entities count as visible.
   factors     dict of [L, ...], as `DatasetSpec.factors` says: int32 where categorical (0 is
               background and padding), else float32.
@@ -29,10 +30,7 @@ stay small. `PARAMETER_HELP` may map parameter names to help texts.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
-
-BUCKET = "gs://multi-object-datasets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +76,16 @@ class DatasetSpec:
     num_train: how many records the paper trains on.
     scalar_strings: whether the released file stores image and mask as one string each (CATER)
       rather than as one string per byte.
-    generator: module with `generate_chunk`; None where we cannot make a substitute.
+    generator: module (full name) with `generate_chunk`; None where we cannot make a substitute.
     rendered: whether the generator renders, which takes hours, not minutes.
     variant: passed to the generator as `variant` where not empty.
     parameters: of the generator, where this dataset departs from its defaults.
     generate_args: arguments of `python -m datasets.generate` that make this dataset.
+    revision: of what the generator makes, counted up when it makes other records than before.
+    part_of: name of the data set of which this one is a selection, "" for a whole one. Its records
+      are those of the whole; where there is no file of its own, the whole one's is read.
+    min_objects, max_objects: keeps scenes with as many visible foreground entities, inclusive,
+      where no other limits are asked for.
   """
 
   name: str
@@ -106,6 +109,21 @@ class DatasetSpec:
   variant: str = ""
   parameters: Mapping[str, object] = dataclasses.field(default_factory=dict)
   generate_args: str = ""
+  revision: int = 0
+  part_of: str = ""
+  min_objects: int | None = None
+  max_objects: int | None = None
+
+  @property
+  def stored_name(self) -> str:
+    """The data set's name in compact records."""
+    return self.part_of or self.name
+
+  @property
+  def num_frames_fixed(self) -> bool:
+    """Whether factors or context are stored frame by frame: files must have `num_frames` then."""
+    stored = (*self.factors.values(), *self.context.values())
+    return any(factor.shape[:1] == (self.num_frames,) for factor in stored)
 
   @property
   def image_shape(self) -> tuple[int, ...]:
@@ -118,290 +136,7 @@ class DatasetSpec:
     return mask_shape(self.mask_layout, self.image_size, self.max_entities, self.num_frames)
 
 
-def mask_shape(layout, image_size, max_entities, num_frames=None) -> tuple[int, ...]:
+def mask_shape(layout: str, image_size, max_entities, num_frames=None) -> tuple[int, ...]:
   """The shape of a mask whose axes are ordered as `layout` says ("LHW1", "HWL1", "TLHW1")."""
   sizes = {"T": num_frames, "L": max_entities, "H": image_size[0], "W": image_size[1], "1": 1}
   return tuple(sizes[axis] for axis in layout)
-
-
-def _categorical(n, dtype="float32"):
-  return Factor("categorical", dtype=dtype, num_categories=n)
-
-
-def _number(unit="", *shape):
-  return Factor("continuous", shape=shape, unit=unit)
-
-
-_TETROMINOES = DatasetSpec(
-  name="tetrominoes",
-  file="tetrominoes_train.tfrecords",
-  released=f"{BUCKET}/tetrominoes/tetrominoes_train.tfrecords",
-  compression="GZIP",
-  image_size=(35, 35, 3),
-  max_entities=4,
-  num_background=1,
-  mask_layout="LHW1",
-  factors={
-    "x": _number("pixels, top row of the bounding box"),
-    "y": _number("pixels, left column of the bounding box"),
-    "shape": _categorical(20),
-    "color": _number("RGB in [0, 1]", 3),
-  },
-  num_train=60_000,
-  generator="datasets.tetrominoes",
-  generate_args="tetrominoes",
-)
-
-# The same scenes, smaller: a toy.
-_TETROMINOES_QUICK = dataclasses.replace(
-  _TETROMINOES,
-  name="tetrominoes_quick",
-  file="tetrominoes_quick.tfrecords",
-  released=None,
-  image_size=(14, 14, 3),
-  parameters={"image_size": 14, "block_size": 2},
-  generate_args="tetrominoes_quick",
-)
-
-
-def _multi_dsprites(variant, name, max_entities, channels):
-  file = f"multi_dsprites_{variant}.tfrecords"
-  return DatasetSpec(
-    name=name,
-    file=file,
-    released=f"{BUCKET}/multi_dsprites/{file}",
-    compression="GZIP",
-    image_size=(64, 64, channels),
-    max_entities=max_entities,
-    num_background=1,
-    mask_layout="HWL1",
-    factors={
-      "x": _number("fraction of the free width"),
-      "y": _number("fraction of the free height"),
-      "shape": _categorical(4),
-      "color": _number("RGB (or gray) in [0, 1]", channels),
-      "orientation": Factor("angle", period=6.283185307179586, unit="radians"),
-      "scale": _number("1 is the largest sprite"),
-    },
-    num_train=60_000,
-    generator="datasets.multi_dsprites",
-    variant=variant,
-    generate_args=f"multi_dsprites --variant {variant}",
-  )
-
-
-_SHAPES = DatasetSpec(
-  name="shapes",
-  file="shapes_train.tfrecords",
-  released=None,
-  compression="",
-  image_size=(28, 28, 1),
-  max_entities=4,
-  num_background=1,
-  mask_layout="LHW1",
-  factors={
-    "x": _number("pixels, left edge"),
-    "y": _number("pixels, top edge"),
-    "shape": _categorical(4),
-  },
-  num_train=60_000,
-  generator="datasets.shapes",
-  generate_args="shapes",
-)
-
-_TEXTURED_MNIST = DatasetSpec(
-  name="textured_mnist",
-  file="textured_mnist_train.tfrecords",
-  released=None,
-  compression="",
-  image_size=(28, 28, 1),
-  max_entities=3,
-  num_background=1,
-  mask_layout="LHW1",
-  factors={
-    "x": _number("pixels, left edge of the digit's box"),
-    "y": _number("pixels, top edge of the digit's box"),
-    "digit": _categorical(11),
-    "texture": _categorical(21),
-  },
-  num_train=60_000,
-  generator="datasets.textured_mnist",
-  generate_args="textured_mnist",
-)
-
-_CLEVR = DatasetSpec(
-  name="clevr",
-  file="clevr_with_masks_train.tfrecords",
-  released=f"{BUCKET}/clevr_with_masks/clevr_with_masks_train.tfrecords",
-  compression="GZIP",
-  image_size=(240, 320, 3),
-  max_entities=11,
-  num_background=1,
-  mask_layout="LHW1",
-  factors={
-    "x": _number("scene units"),
-    "y": _number("scene units"),
-    "z": _number("scene units"),
-    "pixel_coords": _number("column, row in pixels of the full image, depth", 3),
-    "rotation": Factor("angle", period=360.0, unit="degrees"),
-    "size": _categorical(3, "uint8"),
-    "material": _categorical(3, "uint8"),
-    "shape": _categorical(4, "uint8"),
-    "color": _categorical(9, "uint8"),
-  },
-  crop=(29, 221, 64, 256),
-  training_size=(128, 128),
-  num_train=70_000,
-  generator="datasets.clevr",
-  rendered=True,
-  generate_args="clevr",
-)
-
-
-def _objects_room(name, file, max_entities, variant, generate_args, num_frames=None, **fields):
-  return DatasetSpec(
-    **{
-      "name": name,
-      "file": f"{file}.tfrecords",
-      "released": f"{BUCKET}/objects_room/{file}.tfrecords",
-      "compression": "GZIP",
-      "image_size": (64, 64, 3),
-      "max_entities": max_entities,
-      "num_background": 4,
-      "mask_layout": "LHW1" if num_frames is None else "TLHW1",
-      "factors": {},
-      "stores_visibility": False,
-      "num_frames": num_frames,
-      "generator": "datasets.objects_room",
-      "rendered": True,
-      "variant": variant,
-      "generate_args": generate_args,
-      **fields,
-    }
-  )
-
-
-def _cater(split):
-  file = f"cater_with_masks_{split}.tfrecords-*-of-*"
-  return DatasetSpec(
-    name=f"cater_{split}",
-    file=file,
-    released=f"{BUCKET}/cater_with_masks/{file}",
-    compression="ZLIB",
-    image_size=(64, 64, 3),
-    max_entities=11,
-    num_background=1,
-    mask_layout="TLHW1",
-    factors={"object_positions": _number("scene units, [T, 3] of each entity", 33, 3)},
-    context={"camera_matrix": _number("[T, 4, 4]", 33, 4, 4)},
-    stores_visibility=False,
-    num_frames=33,
-    scalar_strings=True,
-  )
-
-
-# A folder of pictures, packed by `python -m datasets.from_images`.
-_IMAGES = DatasetSpec(
-  name="images",
-  file="images.tfrecords",
-  released=None,
-  compression="",
-  image_size=None,
-  max_entities=None,
-  num_background=1,
-  mask_layout="LHW1",
-  factors={},
-)
-
-SPECS = {
-  spec.name: spec
-  for spec in (
-    _TETROMINOES,
-    _TETROMINOES_QUICK,
-    _multi_dsprites("colored_on_grayscale", "multi_dsprites", 6, 3),
-    _multi_dsprites("binarized", "multi_dsprites_binarized", 4, 1),
-    _multi_dsprites("colored_on_colored", "multi_dsprites_colored_on_colored", 5, 3),
-    _SHAPES,
-    _TEXTURED_MNIST,
-    _CLEVR,
-    _objects_room(
-      "objects_room", "objects_room_train", 7, "train", "objects_room", num_train=1_000_000 - 640
-    ),
-    _objects_room(
-      "objects_room_six_objects",
-      "objects_room_test_six_objects",
-      10,
-      "six_objects",
-      "objects_room --variant six_objects",
-    ),
-    _objects_room(
-      "objects_room_empty_room",
-      "objects_room_test_empty_room",
-      4,
-      "empty_room",
-      "objects_room --variant empty_room",
-    ),
-    _objects_room(
-      "objects_room_identical_color",
-      "objects_room_test_identical_color",
-      10,
-      "identical_color",
-      "objects_room --variant identical_color",
-    ),
-    _objects_room(
-      "objects_room_flights",
-      "objects_room_flights",
-      7,
-      "flights",
-      "objects_room --variant flights",
-      num_frames=16,
-      released=None,
-      compression="",
-    ),
-    _cater("train"),
-    _cater("test"),
-    _IMAGES,
-  )
-}
-
-# Other names people use for the same files.
-ALIASES = {
-  "clevr_with_masks": "clevr",
-  "clevr6": "clevr",
-  "multi_dsprites_colored_on_grayscale": "multi_dsprites",
-  "tetris": "tetrominoes",
-  "cater_with_masks": "cater_train",
-}
-
-
-def nearest(word: str, known) -> str:
-  """A phrase that offers the nearest known word: ' (did you mean "x"?)', or the list of them."""
-  known = sorted(known)
-  close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-  return f'did you mean "{close[0]}"?' if close else f"known are {', '.join(known)}"
-
-
-def get_spec(name: str, variant: str = "") -> DatasetSpec:
-  """The spec of a dataset.
-
-  Args:
-    name: such as "tetrominoes", "clevr", "multi_dsprites_binarized"; see `SPECS`.
-    variant: of `multi_dsprites` or `objects_room`; "binarized" with "multi_dsprites" is
-      "multi_dsprites_binarized".
-
-  Raises:
-    ValueError: no dataset has this name; the sentence offers the nearest one.
-  """
-  base = ALIASES.get(name, name)
-  if base not in SPECS:
-    raise ValueError(f'no dataset is called "{name}": {nearest(name, [*SPECS, *ALIASES])}')
-  if not variant or variant == SPECS[base].variant:
-    return SPECS[base]
-  family = {
-    s.variant: s for s in SPECS.values() if s.variant and s.generator == SPECS[base].generator
-  }
-  if variant not in family:
-    if not family:
-      raise ValueError(f'{name} has no variants, got variant "{variant}"')
-    raise ValueError(f'{name} has no variant "{variant}": {nearest(variant, family)}')
-  return family[variant]

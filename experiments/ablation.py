@@ -5,22 +5,36 @@ deconvolutional decoder, on several seeds and the same budget (paper, Figs. 23, 
 curves of loss, ARI-FG, MSE and KL beside the whole model's, and a table. Restarts as `sweep` does.
 """
 
-from experiments import grid
-from experiments.experiment import main, make_experiment, run_commandline
-from experiments.grid import Job
-from experiments.subjects import Results, names_in
-from iodine import auxiliary
+from collections.abc import Mapping
+from typing import Any
 
-CONFIG = {
-  **grid.CONFIG,
-  "without": list(auxiliary.ALL_INPUTS),  # inputs to leave out, one at a time
-  "deconv": True,  # also the deconvolutional decoder
-}
-ex = make_experiment("ablation", CONFIG)
+from experiments.support import grid
+from experiments.support.cli import Command, Refusal
+from experiments.support.grid import Job
+from experiments.support.results import Results
+from experiments.support.settings import GridSettings, Names
+from iodine import auxiliary
+from iodine.settings import hint
+
 WHOLE = "all inputs"
 
 
-@main(ex)
+class AblationSettings(GridSettings):
+  """See `GridSettings`.
+
+  Attributes:
+    without: inputs to leave out, one at a time.
+    deconv: also train with the deconvolutional decoder.
+  """
+
+  without: Names = auxiliary.ALL_INPUTS
+  deconv: bool = True
+
+
+command = Command("ablation", AblationSettings, storage=grid.storage("ablation"))
+
+
+@command.main
 def ablation(_run, _config):
   """Trains what is left, tabulates and draws; returns the folder of the results."""
   groups = grid.run_jobs(_config, jobs(_config))
@@ -33,11 +47,12 @@ def ablation(_run, _config):
   return results.done()
 
 
-def jobs(config):
-  """The whole model first: list of Job."""
-  without = names_in(config["without"])
+def jobs(config: Mapping[str, Any]) -> list[Job]:
+  """The whole model first."""
+  without = config["without"]
   for name in without:
-    auxiliary.check_inputs([name, *auxiliary.SPATIAL_INPUTS])
+    if name not in auxiliary.ALL_INPUTS:
+      raise Refusal(f"there is no input {name!r}{hint(name, auxiliary.ALL_INPUTS)}")
   groups = {WHOLE: {}}
   for name in without:
     groups[f"without {name}"] = {"inputs": [n for n in auxiliary.ALL_INPUTS if n != name]}
@@ -49,4 +64,4 @@ def jobs(config):
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=grid.storage("ablation"))
+  command.run_commandline()

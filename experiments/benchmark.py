@@ -13,36 +13,42 @@ import multiprocessing
 import platform
 import resource
 import statistics
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from experiments import runs
-from experiments.configs import BASE
-from experiments.experiment import (
-  Refusal,
-  add_presets,
-  data_ingredient,
-  known_config,
-  main,
-  make_experiment,
-  run_commandline,
-  run_directory,
-)
-from iodine.training import write_json
-
-BENCHMARK = {
-  "parts": ["train", "inference", "input"],
-  "repeats": 7,  # calls that are timed, in each round
-  "rounds": 1,  # processes for each variant, alternating; medians are over all their calls
-  "compare": [],  # variants: dicts of keys that differ
-  "ceiling": True,  # measure the convolutions alone too
-}
-
-ex = make_experiment("benchmark", {**BASE, **BENCHMARK}, [data_ingredient])
-add_presets(ex)
+from experiments.support import config_files, runs
+from experiments.support.cli import Command, Refusal
+from experiments.support.recording import run_directory
+from experiments.support.settings import Names
+from iodine.config import Count
+from iodine.files import write_json
+from iodine.settings import Settings
 
 
-@main(ex)
+class BenchmarkSettings(Settings):
+  """What is measured.
+
+  Attributes:
+    parts: "train", "inference", "input".
+    repeats: calls that are timed, in each round.
+    rounds: processes for each variant, alternating; medians are over all their calls.
+    compare: variants, mappings of the keys that differ.
+    ceiling: measure the convolutions alone too.
+  """
+
+  parts: Annotated[Names, Field(min_length=1)] = ("train", "inference", "input")
+  repeats: Count = 7
+  rounds: Count = 1
+  compare: tuple[dict[str, Any], ...] = ()
+  ceiling: bool = True
+
+
+command = Command("benchmark", BenchmarkSettings, storage="runs/benchmark", trains=True)
+
+
+@command.main
 def benchmark(_run, _config):
   """Measures every variant and writes the table as text and benchmark.json."""
   config = copy.deepcopy(dict(_config))
@@ -64,14 +70,14 @@ def benchmark(_run, _config):
 
 def _variants(config):
   """[(label, config)], the plain one first."""
-  known = known_config(ex)
   variants = [("", config)]
-  for changes in config["compare"]:
-    for key in changes:
-      if key not in known or key in BENCHMARK or key == "data":
-        raise Refusal(f"compare: there is no key {key!r} to vary")
+  for changes in map(config_files.flat, config["compare"]):
+    own = sorted(set(changes) & set(BenchmarkSettings.flat_fields()))
+    if own:
+      raise Refusal(f"compare: {own[0]} cannot vary")
     label = " ".join(f"{key}={value}" for key, value in changes.items())
-    variants.append((label, {**config, **changes}))
+    resolved = command.schema.resolve(updates=changes, base=config_files.flat(config))
+    variants.append((label, config_files.nested(resolved.values)))
   for part in config["parts"]:
     if part not in PARTS:
       raise Refusal(f"there is no part {part!r}; there are: {', '.join(PARTS)}")
@@ -98,7 +104,7 @@ def _measure_train(config):
   from iodine.training import Trainer, TrainingConfig
 
   model_config = runs.model_config(config)
-  training = TrainingConfig.from_dict({**config, "curriculum": []})  # the model's own K and T
+  training = TrainingConfig.from_flat({**config, "curriculum": []})  # the model's own K and T
   spec = runs.dataset_spec(config["data"])
   trainer = Trainer(
     model_config,
@@ -116,17 +122,17 @@ def _measure_train(config):
 def _measure_inference(config):
   import tensorflow as tf
 
-  from iodine import Iodine
+  from iodine.build import build_model
 
   model_config = runs.model_config(config)
-  model = Iodine(model_config)
+  model = build_model(model_config)
   model.create_variables()
   image = next(iter(_random_scenes(model_config, config["batch_size"], 2)))["image"]
 
   @tf.function(jit_compile=True if config["jit"] else None)
   def infer(image):
-    output = model(image, seed=[0, 0])
-    return output.masks[-1], output.means[-1], output.posterior_mean[-1]
+    last = model(image, seed=[0, 0]).at(-1)
+    return last.masks, last.means, last.nll
 
   return _measure_calls(
     lambda: infer(image), lambda: infer.get_concrete_function(image), config, replicas=1
@@ -286,4 +292,4 @@ def _processor():
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage="runs/benchmark")
+  command.run_commandline()

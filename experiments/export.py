@@ -8,148 +8,55 @@ that others are to have,
 writes a folder with the SavedModel, the run's configuration, its curves and its test scores.
 """
 
-import copy
-import json
-import os
-import pathlib
-import shutil
+from typing import Literal, Self
 
-from experiments import curves, runs
-from experiments.experiment import Refusal, main, make_experiment, run_commandline
-from iodine import serving
-from iodine.training import write_json
+import pydantic
 
-CONFIG = {
-  "run": None,  # the run's folder, runs/3
-  "checkpoint": "best",  # or "last"
-  "out": None,  # the SavedModel's folder, saved_model in the run's by default
-  "bundle": None,  # a folder to write instead: saved_model/, config.json, metrics.json, test/
-}
-
-ex = make_experiment("export", CONFIG)
+from experiments.support import bundles
+from experiments.support.cli import Command, Refusal, run_folder
+from experiments.support.settings import Name
+from iodine.settings import Settings
 
 
-@main(ex)
-def export(_config):
+class ExportSettings(Settings):
+  """What is exported, and where to.
+
+  Attributes:
+    run: the run's folder, runs/3.
+    checkpoint: "best" or "last".
+    out: the SavedModel's folder, saved_model in the run's by default.
+    bundle: a folder to write instead: saved_model/, config.json, metrics.json, test/.
+  """
+
+  run: Name | None = None
+  checkpoint: Literal["best", "last"] = "best"
+  out: Name | None = None
+  bundle: Name | None = None
+
+  @pydantic.model_validator(mode="after")
+  def _one_place(self) -> Self:
+    if self.out is not None and self.bundle is not None:
+      raise ValueError(
+        "a bundle has its own place for the SavedModel: give out or bundle, not both"
+      )
+    return self
+
+
+command = Command("export", ExportSettings, storage=run_folder("export"))
+
+
+@command.main
+def export(_run, _config):
   """Writes the SavedModel and says what it is."""
-  config = copy.deepcopy(dict(_config))
-  if not config["run"]:
+  if _config["run"] is None:
     raise Refusal("say which run: with run=runs/3")
-  if config["out"] and config["bundle"]:
-    raise Refusal("a bundle has its own place for the SavedModel: give out or bundle, not both")
-  write = bundle_run if config["bundle"] else export_run
-  path, metadata = write(
-    config["run"], config["bundle"] or config["out"], which=config["checkpoint"]
-  )
-  print(sentence(metadata))
+  write = bundles.export_run if _config["bundle"] is None else bundles.bundle_run
+  out = _config["out"] if _config["bundle"] is None else _config["bundle"]
+  path, metadata = write(_config["run"], out, which=_config["checkpoint"])
+  print(bundles.sentence(metadata))
   print(f"SavedModel: {path}")
   return str(path)
 
 
-def export_run(run, out=None, which="best"):
-  """Writes the SavedModel of a run's checkpoint.
-
-  Args:
-    run: the run's folder.
-    out: the SavedModel's, `run`/saved_model by default; an older SavedModel there is replaced.
-    which: "best" or "last" checkpoint.
-
-  Returns:
-    (path, metadata).
-
-  Raises:
-    Refusal: there is no such run, or `out` holds something that is no SavedModel.
-  """
-  config, model, step = runs.load_run(run, which)
-  out = pathlib.Path(run) / runs.SAVED_MODEL if out is None else pathlib.Path(out)
-  return out, export_model(model, config, step, out, test_scores(run, step))
-
-
-def export_model(model, config, step, out, scores=None):
-  """Writes a SavedModel with the metadata of a run's configuration; returns the metadata."""
-  out = pathlib.Path(out)
-  taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
-  if taken and not (out / "saved_model.pb").is_file():
-    raise Refusal(f"{out} exists and is no SavedModel: give another folder")
-  # Written beside it and moved into place, so that an interruption leaves the older one.
-  partial = out.with_name(f".{out.name}.partial")
-  shutil.rmtree(partial, ignore_errors=True)
-  described = serving.export(model, partial, metadata(config, step, scores))
-  if out.exists():
-    shutil.rmtree(out)
-  partial.rename(out)
-  return described
-
-
-def metadata(config, step, scores=None):
-  """What a SavedModel tells beside the model's own: data set, how its images were made, scores."""
-  data = config["data"]
-  spec = runs.dataset_spec(data)
-  height, width, _ = runs.image_size(data)
-  known = {k: v for k, v in (scores or {}).items() if v == v}  # JSON has no NaN
-  return {
-    "data_set": spec.name,
-    "num_background": spec.num_background,
-    "stored_size": list(spec.image_size[:2]) if spec.image_size else None,
-    "crop": list(spec.crop) if spec.crop else None,  # top, bottom, left, right of a stored image
-    "size": [height, width],  # what the crop was resized to
-    "grayscale": bool(data["grayscale"]),
-    "objects": [data["min_objects"], data["max_objects"]],
-    "step": step,
-    **{name: known.get(name) for name in ("ari_fg", "mse", "num_images")},
-  }
-
-
-def test_scores(run, step):
-  """The scores of a run's own test split at `step`: dict, or None where there are none."""
-  path = pathlib.Path(run) / "test" / "metrics.json"
-  try:
-    scores = json.loads(path.read_text())
-  except (FileNotFoundError, ValueError):
-    return None
-  return scores if scores.get("step") == step else None
-
-
-def bundle_run(run, folder, which="best"):
-  """Writes `folder` with all that goes with a model when it is given to others.
-
-  saved_model/, and as far as the run has them its config.json, test/metrics.json and metrics.json:
-  its curves, joined to those of the runs it was resumed from. Of paths of this machine only the
-  last part is kept. The folder stands for a run: `experiments.evaluate with run=FOLDER` scores it.
-
-  Returns:
-    (path of the SavedModel, metadata).
-  """
-  run, folder = pathlib.Path(run), pathlib.Path(folder)
-  path, described = export_run(run, folder / runs.SAVED_MODEL, which)
-  for name in ("config.json", "test/metrics.json"):
-    if (run / name).is_file():
-      (folder / name).parent.mkdir(parents=True, exist_ok=True)
-      write_json(folder / name, _without_places(json.loads((run / name).read_text())))
-  recorded = curves.read(run)
-  if recorded:
-    curves.write(folder, recorded)
-  return path, described
-
-
-def _without_places(value):
-  if isinstance(value, dict):
-    return {k: _without_places(v) for k, v in value.items()}
-  if isinstance(value, list):
-    return [_without_places(v) for v in value]
-  return pathlib.Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
-
-
-def sentence(metadata):
-  """The metadata in one line."""
-  size = " x ".join(map(str, metadata["image_size"]))
-  score = metadata["ari_fg"]
-  return (
-    f"IODINE for {metadata['data_set']}, {size}, K {metadata['num_slots']}, "
-    f"T {metadata['num_iterations']}, step {metadata['step']}, "
-    + ("not evaluated" if score is None else f"ARI-FG {score:.3f} on held-out images")
-  )
-
-
 if __name__ == "__main__":
-  run_commandline(ex, storage=lambda updates: f"{updates.get('run') or 'runs'}/export")
+  command.run_commandline()

@@ -10,38 +10,43 @@ More objects to fit on: data.num_validation=5000, if the run has not learned fro
 import numpy as np
 import threadpoolctl
 
-from experiments.experiment import Refusal, main, make_experiment, run_commandline
-from experiments.subjects import (
-  Results,
-  collect,
-  factor_kinds,
-  names_in,
-  open_run,
-  settings,
-  storage,
-)
+from experiments.support.cli import Command, Refusal
+from experiments.support.results import Results
+from experiments.support.settings import ChosenRun, Names, OtherData, Paths, Whole
+from experiments.support.subjects import beside, collect, factor_kinds, open_run
 from iodine import factors, plotting
 
-CONFIG = settings(
-  factors=None,  # names, [x,shape]; all by default
-  num_trees=50,  # of DCI's forests, 0 leaves DCI out
-)
-for _key in ("split", "num_images"):  # whole splits; which, says what they are for
-  del CONFIG[_key]
-ex = make_experiment("factors", CONFIG)
+
+class FactorSettings(ChosenRun):
+  """See `ChosenRun`; whole splits are taken, the validation split to fit on, the test to score.
+
+  Attributes:
+    runs: as of `StudySettings`.
+    factors: names, [x,shape]; all by default.
+    num_trees: of DCI's forests; 0 leaves DCI out.
+  """
+
+  runs: Paths | None = None
+  factors: Names | None = None
+  num_trees: Whole = 50
 
 
-@main(ex)
+command = Command("factors", FactorSettings, OtherData, storage=beside("factors"))
+
+
+@command.main
 def predict_factors(_run, _config):
   """Fits, scores and draws; returns the folder."""
-  config = {**_config, "split": "test", "num_images": None}
-  subject, results = open_run(config), Results(_run)
+  subject, results = open_run(_config), Results(_run)
+  for split in ("validation", "test"):
+    if not subject.data[f"num_{split}"]:
+      raise Refusal(f"there is no {split} split: data.num_{split}=320 for instance makes one")
   held_out = {
-    split: collect(subject, config, split, subject.data[f"num_{split}"])
+    split: collect(subject, _config, split, subject.data[f"num_{split}"])
     for split in ("validation", "test")
   }
-  kinds = factor_kinds(subject, held_out["test"], names_in(config["factors"]))
-  train, test = (held_out[split].objects(config["seed"]) for split in ("validation", "test"))
+  kinds = factor_kinds(subject, held_out["test"], _config["factors"])
+  train, test = (held_out[split].objects(_config["seed"]) for split in ("validation", "test"))
   kinds = varying(kinds, train)
   with threadpoolctl.threadpool_limits(1):  # see projections
     scores = factors.regress_factors(train, test, kinds)
@@ -63,8 +68,8 @@ def predict_factors(_run, _config):
   bars = {"slot": "score", "random slot": "random_slot", "constant": "constant"}
   bars = {m: {n: getattr(s, field) for n, s in scores.items()} for m, field in bars.items()}
   results.figure("factors", plotting.comparison(bars, ylabel="$R^2$ or accuracy"))
-  if config["num_trees"] and len(kinds) > 1:
-    dci = factors.dci(train, test, kinds, config["num_trees"], config["seed"])
+  if _config["num_trees"] and len(kinds) > 1:
+    dci = factors.dci(train, test, kinds, _config["num_trees"], _config["seed"])
     columns = ("disentanglement", "completeness")
     results.table("dci", columns, [[getattr(dci, name) for name in columns]])
     numbers["dci"] = {
@@ -90,4 +95,4 @@ def varying(kinds, objects):
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage("factors"))
+  command.run_commandline()

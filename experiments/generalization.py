@@ -12,33 +12,58 @@ Scenes from elsewhere come by data.path=... (and data.name=...); data.num_test h
 
 import ast
 import re
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BeforeValidator, Field
 
 import datasets
-from experiments.decompositions import decompose, pick
-from experiments.experiment import Refusal, main, make_experiment, run_commandline
-from experiments.subjects import (
-  Results,
-  open_runs,
-  pooled,
-  same_data,
-  scenes,
-  score,
-  settings,
-  storage,
-)
+from experiments.support.cli import Command, Refusal
+from experiments.support.results import Results, pooled
+from experiments.support.settings import Counts, OtherData, StudySettings
+from experiments.support.shown import draw_decomposition, pick
+from experiments.support.subjects import beside, open_runs, same_data, scenes, score
 from iodine import inference, metrics, plotting
+from iodine.config import Count
 
-CONFIG = settings(
-  counts=None,  # numbers of objects, [3,4,5,6]; all that the data set may have by default
-  combination=None,  # factors of held-out objects, shape=2,color=4
-  num_pictures=4,
+
+def parse(combination: Any) -> Any:
+  """ "shape=2,color=[1,0,0]", or a mapping, as a dict."""
+  if not isinstance(combination, str):
+    return combination
+  found = re.findall(r"(\w+)=(\[[^]]*\]|[^,]+)", combination)
+  try:
+    if found:
+      return {name: ast.literal_eval(value.strip()) for name, value in found}
+  except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    pass
+  raise ValueError(f"a combination is written as shape=2,color=4, got {combination!r}")
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Numbers = Annotated[tuple[Number, ...], BeforeValidator(lambda v: v if np.ndim(v) else [v])]
+
+
+class GeneralizationSettings(StudySettings):
+  """See `StudySettings`.
+
+  Attributes:
+    counts: numbers of objects, [3,4,5,6]; all that the data set may have by default.
+    combination: factors of held-out objects, shape=2,color=4.
+    num_pictures: scenes that are drawn.
+  """
+
+  counts: Counts | None = None
+  combination: Annotated[dict[str, Numbers], BeforeValidator(parse)] | None = None
+  num_pictures: Count = 4
+
+
+command = Command(
+  "generalization", GeneralizationSettings, OtherData, storage=beside("generalization")
 )
-ex = make_experiment("generalization", CONFIG)
 
 
-@main(ex)
+@command.main
 def generalization(_run, _config):
   """Scores and draws; returns the folder."""
   subjects, results = open_runs(_config), Results(_run)
@@ -58,11 +83,14 @@ def more_objects(results, subjects, config):
     if len(subjects) > 1:
       label = f"K = {subject.model.config.num_slots}, {label}"
     mark[label] = subject.config["data"]["max_objects"]
-    by_count = {}
+    by_count, evaluators = {}, {}
     for count in _counts(subject, config["counts"]):
       num_slots = _num_slots(subject, config, count)
+      if num_slots not in evaluators:  # one that is traced serves all counts
+        evaluators[num_slots] = subject.evaluator(config, num_slots=num_slots)
+      limits = {"min_objects": count, "max_objects": count}
       try:
-        scores = score(subject, config, num_slots=num_slots, min_objects=count, max_objects=count)
+        scores = score(subject, config, evaluator=evaluators[num_slots], **limits)
       except datasets.DataError:
         print(f"{subject.folder}: no scene of {count} objects")
         continue
@@ -84,7 +112,7 @@ def more_objects(results, subjects, config):
 
 def combinations(results, subject, config):
   """Objects of a combination of factors against all others, and scenes that have such an object."""
-  wanted = parse(config["combination"])
+  wanted = config["combination"]
   infer = inference.Inference(subject.model, config["num_iterations"], config["num_slots"])
   background = subject.spec.num_background
   overlaps = {"combination": [], "others": []}  # intersection over union, by object
@@ -121,19 +149,6 @@ def combinations(results, subject, config):
   _draw(results, subject, config, pictures[: config["num_pictures"]])
 
 
-def parse(combination):
-  """ "shape=2,color=[1,0,0]", or a dict, as a dict."""
-  if not isinstance(combination, str):
-    return dict(combination)
-  found = re.findall(r"(\w+)=(\[[^]]*\]|[^,]+)", combination)
-  try:
-    if found:
-      return {name: ast.literal_eval(value.strip()) for name, value in found}
-  except (ValueError, SyntaxError):
-    pass
-  raise Refusal(f"a combination is written as shape=2,color=4, got {combination!r}")
-
-
 def matches(batch, combination, subject):
   """Which visible objects have all the factor values asked for: bool [B, L].
 
@@ -146,9 +161,11 @@ def matches(batch, combination, subject):
       known = ", ".join(batch["factors"]) or "none"
       raise Refusal(f"{subject.data['name']} has no factor {name!r}; there are: {known}")
     values = batch["factors"][name].numpy()
-    if values.shape[2:] != np.shape(wanted):
-      raise Refusal(f"expected {values.shape[2:] or 'one number'} for {name}, got {wanted!r}")
-    equal = np.isclose(values, np.asarray(wanted, values.dtype), atol=1e-3)
+    shape = values.shape[2:] or (1,)
+    if shape != np.shape(wanted):
+      raise Refusal(f"expected {shape[0]} numbers for {name}, got {list(wanted)}")
+    values = values.reshape(*found.shape, *shape)
+    equal = np.isclose(values, np.asarray(wanted), atol=1e-3)
     found &= equal.reshape(*found.shape, -1).all(axis=-1)
   return found
 
@@ -157,9 +174,7 @@ def _draw(results, subject, config, positions):
   """The decomposition of scenes at positions."""
   chosen = pick(subject, {**config, "num_images": max(positions) + 1}, None)
   chosen = [scene for scene in chosen if scene[0] in positions]
-  shown = decompose(subject, config, chosen)
-  background = subject.spec.num_background
-  results.figure("decompositions", plotting.decomposition(**shown, num_background=background))
+  draw_decomposition(results, subject, config, chosen)
 
 
 def _counts(subject, counts):
@@ -197,8 +212,10 @@ def _columns(by_count, metric, counts):
 
 
 def _words(combination):
-  return ", ".join(f"{name} {value}" for name, value in combination.items())
+  return ", ".join(
+    f"{name} {', '.join(f'{value:g}' for value in values)}" for name, values in combination.items()
+  )
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage("generalization"))
+  command.run_commandline()

@@ -1,188 +1,287 @@
 """Decomposes pictures: python -m experiments.infer with model=exports/tetris images='photos/*.png'
 
-Writes a folder outputs/N: overview.png and .pdf, latents.npz, and for each picture NAME/mask.png
-(indexed colour: the pixel's value is its slot) and NAME/slot_1.png and so on (the slot's
-appearance, as opaque as its mask). A picture has the model's size or that of the data set's stored
-images, which are cropped and resized as in training; any other is refused, or with `resize=True`
-cropped to the model's proportions around its middle and resized.
+Writes a folder outputs/N: overview.png and .pdf, latents.npz, and for each picture
+pictures/NAME/mask.png (indexed colour: the pixel's value is its slot; 16-bit gray for more than 256
+slots) and pictures/NAME/slot_1.png and so on (the slot's appearance, as opaque as its mask).
+Pictures are read as `datasets.pictures` says; what cannot be read is named, and the others are
+decomposed. A picture has the model's size or that of the data set's stored images, which are
+cropped and resized as in training; any other is refused, or with `resize=True` cropped to the
+model's proportions around its middle and resized.
 """
 
-import copy
-import glob
-import pathlib
+import sys
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from experiments import evaluate
-from experiments.experiment import Refusal, main, make_experiment, run_commandline, run_directory
+import datasets
+from datasets import pictures
+from experiments.support import paths
+from experiments.support.cli import Command, Refusal
+from experiments.support.recording import run_directory
+from experiments.support.results import save
+from experiments.support.settings import Name, Paths, Seed, Whole
 from iodine import plotting, serving
-
-CONFIG = {
-  "model": None,  # a SavedModel's folder, or one that holds it: exports/tetris, runs/3
-  "images": None,  # a pattern, 'photos/*.png', a file, or a list of these
-  "out": "outputs",  # every call gets a numbered folder in it
-  "resize": False,  # take pictures of other sizes too
-  "num_iterations": None,  # the model's by default
-  "num_slots": None,
-  "noise_seed": 0,  # of the posterior samples
-  "batch_size": 16,
-  "num_overview": 16,  # pictures in the overview
-}
-
-ex = make_experiment("infer", CONFIG)
+from iodine.config import Count
+from iodine.settings import Settings
 
 
-@main(ex)
+class InferSettings(Settings):
+  """Which pictures are decomposed, and how.
+
+  Attributes:
+    model: a SavedModel's folder, or one that holds it: exports/tetris, runs/3.
+    images: a pattern, 'photos/*.png', a file, or a list of these.
+    out: every call gets a numbered folder in it.
+    resize: take pictures of other sizes too.
+    background: the colour behind transparent pictures.
+    num_iterations: T, the model's by default.
+    num_slots: K, the model's by default.
+    noise_seed: of the posterior samples.
+    batch_size: pictures at a time.
+    num_overview: pictures in the overview; 0 draws none.
+  """
+
+  model: Name | None = None
+  images: Paths | None = None
+  out: Name = "outputs"
+  resize: bool = False
+  background: Name = pictures.BACKGROUND
+  num_iterations: Count | None = None
+  num_slots: Count | None = None
+  noise_seed: Seed = 0
+  batch_size: Count = 16
+  num_overview: Whole = 16
+
+
+DRAWN = ("reconstruction", "masks", "means")
+MOST_SLOTS = 64  # in the overview
+
+
+def storage(config):
+  """Where a call records: `out`, whose number may be a name."""
+  _check(config)
+  return paths.name(config["out"], "out")
+
+
+def _check(config):
+  if config["model"] is None:
+    raise Refusal("say which model: with model=exports/tetris")
+  if config["images"] is None:
+    raise Refusal("say which pictures: with images='photos/*.png'")
+
+
+command = Command("infer", InferSettings, storage=storage)
+
+
+@command.main
 def infer(_run, _config):
   """Decomposes the pictures and says where the results lie."""
-  config = copy.deepcopy(dict(_config))
-  if not config["model"]:
-    raise Refusal("say which model: with model=exports/tetris")
-  if not config["images"]:
-    raise Refusal("say which pictures: with images='photos/*.png'")
-  model = serving.load(config["model"])
-  paths = find(config["images"])
-  pictures = np.stack([read(path, model.metadata, config["resize"]) for path in paths])
+  config = _config
+  _check(config)
+  files = paths.find(config["images"], "images", "picture")
+  model = serving.load(paths.name(config["model"], "model"))
+  files, images = read_all(files, model.metadata, config["resize"], config["background"])
   found = decompose(
     model,
-    pictures,
+    images,
     config["num_iterations"],
     config["num_slots"],
     config["noise_seed"],
     config["batch_size"],
   )
   out = run_directory(_run)
-  names = distinct([path.stem for path in paths])
+  names = distinct([path.stem for path in files])
   write(out, names, found)
-  shown = slice(config["num_overview"])
-  figure = plotting.decomposition(
-    pictures[shown], None, found["reconstruction"][shown], found["masks"][shown],
-    found["means"][shown], row_labels=names[shown],
-  )  # fmt: skip
-  overview = evaluate.save(figure, out / "overview")
-  print(f"{len(paths)} pictures, {found['masks'].shape[1]} slots each: {out}")
-  print(f"figure: {overview}")
+  print(f"{len(files)} pictures, {found['masks'].shape[1]} slots each: {paths.shown(out)}")
+  if config["num_overview"]:
+    shown = slice(config["num_overview"])
+    labels = [paths.label(name) for name in names[shown]]
+    print(overview(out, images[shown], {k: found[k][shown] for k in DRAWN}, labels))
   return str(out)
 
 
-def find(patterns):
-  """Files that match a pattern or several, in order: list of paths."""
-  if isinstance(patterns, str):  # Sacred leaves [a.png,b.png] a string
-    listed = patterns.startswith("[") and patterns.endswith("]")
-    patterns = [p.strip() for p in patterns[1:-1].split(",")] if listed else [patterns]
-  paths = []
-  for pattern in patterns:
-    matches = sorted(glob.glob(pattern, recursive=True)) or [pattern]
-    paths += [path for path in map(pathlib.Path, matches) if path not in paths]
-  missing = [path for path in paths if not path.is_file()]
-  if missing:
-    raise Refusal(f"there is no picture {missing[0]}")
-  return paths
+def overview(out, images, found, labels):
+  """Draws overview.png and .pdf, a row a picture; returns the sentence that says where they lie.
+
+  Args:
+    out: their folder.
+    images: float [N, H, W, C].
+    found: dict of arrays [N, ...], at least those of DRAWN.
+    labels: N strings.
+  """
+  num_slots = found["masks"].shape[1]
+  if num_slots > MOST_SLOTS:
+    return f"no overview: it has room for {MOST_SLOTS} slots, these are {num_slots}"
+  width = plotting.WIDTH * max(1.0, num_slots / 16)
+  figure = plotting.decomposition(
+    images, None, *(found[name] for name in DRAWN), row_labels=labels, width=width
+  )
+  return f"figure: {paths.shown(save(figure, out / 'overview'))}"
 
 
-def read(path, metadata, resize=False):
+def read_all(files, metadata, resize=False, background=pictures.BACKGROUND):
+  """Reads pictures; what cannot be read is named on the standard error output and left out.
+
+  Args:
+    files: their paths.
+    metadata: of the model (`serving.Model.metadata`).
+    resize: see `read`.
+    background: see `read`.
+
+  Returns:
+    (list of the paths that were read, float32 [N, H, W, C] in [0, 1]).
+
+  Raises:
+    Refusal: none can be read, or one has another size.
+  """
+  kept, images, first = [], [], None
+  for path in files:
+    try:
+      images.append(read(path, metadata, resize, background))
+      kept.append(path)
+    except datasets.DataError as error:
+      first = first or error
+      print(f"left out: {error}", file=sys.stderr)
+  if not kept:
+    raise first or Refusal("there are no pictures to decompose")
+  return kept, np.stack(images)
+
+
+def read(path, metadata, resize=False, background=pictures.BACKGROUND):
   """A picture as the model wants it.
 
   Args:
     path: its file.
     metadata: of the model (`serving.Model.metadata`).
     resize: whether to crop and resize what has neither the model's nor the data set's size.
+    background: the colour behind a transparent picture.
 
   Returns:
     float32 [H, W, C] in [0, 1].
 
   Raises:
-    Refusal: it cannot be read, or has another size.
+    datasets.DataError: it cannot be read.
+    Refusal: it has another size.
   """
   height, width, channels = metadata["image_size"]
-  try:
-    with Image.open(path) as picture:
-      if picture.mode[0] in "IF":
-        raise Refusal(f"{path} has more than 8 bits a channel: convert it to an 8-bit picture")
-      picture = picture.convert("L" if channels == 1 else "RGB")
-  except OSError as error:
-    raise Refusal(f"{path} cannot be read as a picture ({error})") from error
-  size = (picture.height, picture.width)
+  pixels = pictures.read(path, channels, background)
+  size = pixels.shape[:2]
   stored = metadata.get("stored_size")
   if size == (height, width):
     pass
   elif stored and size == tuple(stored):
-    return _as_stored(np.asarray(picture), metadata).reshape(height, width, channels)
+    return _as_stored(pixels, metadata)
   elif resize:
-    picture = _fitted(picture, height, width)
+    pixels = pictures.fit(pixels, (height, width))
   else:
     wanted = f"{height} x {width}"
     if stored and tuple(stored) != (height, width):
       wanted += f" or, as stored, {stored[0]} x {stored[1]}"
     raise Refusal(
-      f"{path} is {size[0]} x {size[1]} pixels (height x width), the model takes {wanted}: "
-      "resize=True crops and resizes it"
+      f"{paths.shown(path)} is {size[0]} x {size[1]} pixels (height x width), the model takes "
+      f"{wanted}: resize=True crops and resizes it"
     )
-  return np.asarray(picture, np.float32).reshape(height, width, channels) / np.float32(255)
+  return pixels.astype(np.float32) / np.float32(255)
 
 
 def _as_stored(pixels, metadata):
-  """Cropped and resized as `datasets.load` does it: uint8 [h, w(, 3)] -> float32."""
+  """Cropped and resized as `datasets.load` does it: uint8 [h, w, C] -> float32 [H, W, C]."""
   top, bottom, left, right = metadata.get("crop") or (0, pixels.shape[0], 0, pixels.shape[1])
-  pixels = pixels.reshape(1, *pixels.shape[:2], -1)[:, top:bottom, left:right]
+  pixels = pixels[None, top:bottom, left:right].astype(np.float32) / np.float32(255)
   size = metadata["image_size"][:2]
-  pixels = pixels.astype(np.float32) / np.float32(255)
-  return tf.raw_ops.ResizeBilinear(images=pixels, size=size, half_pixel_centers=True)[0].numpy()
+  resized = tf.raw_ops.ResizeBilinear(images=pixels, size=size, half_pixel_centers=True)
+  return within(resized[0].numpy())
 
 
-def _fitted(picture, height, width):
-  """The largest central part of the wanted proportions, resized."""
-  scale = min(picture.height / height, picture.width / width)
-  rows, columns = round(height * scale), round(width * scale)
-  top, left = (picture.height - rows) // 2, (picture.width - columns) // 2
-  part = picture.crop((left, top, left + columns, top + rows))
-  return part.resize((width, height), Image.Resampling.LANCZOS)
+def within(images):
+  """Images whose values may miss [0, 1] by a rounding error, put right.
 
-
-def decompose(model, pictures, num_iterations, num_slots, seed, batch_size):
-  """All pictures, a batch at a time: dict of arrays [N, ...] by the names of serving.Inferred.
-
-  Every batch draws the same noise, so that a picture's result depends on its place in its batch.
+  Raises:
+    Refusal: a value lies further outside, or is NaN.
   """
+  images = np.asarray(images)
+  if images.dtype == np.uint8 or not images.size:
+    return images
+  low, high = images.min(), images.max()
+  if not (low >= -pictures.ROUNDING and high <= 1 + pictures.ROUNDING):  # NaN: neither
+    raise Refusal(f"expected images in [0, 1], got values from {low:g} to {high:g}")
+  return np.clip(images, 0, 1)
+
+
+def whole(key, value, least):
+  """Raises Refusal where a key's value is not a whole number of at least `least`."""
+  if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    raise Refusal(f"{key} must be a whole number of at least {least}, got {value!r}")
+
+
+def decompose(model, images, num_iterations, num_slots, seed, batch_size):
+  """All images, a batch at a time: dict of arrays [N, ...] by the names of serving.Inferred.
+
+  Every batch draws the noise of `seed`. Whether an image's result depends on its place in the batch
+  is the model's affair: `serving.Model.infer`.
+
+  Raises:
+    Refusal: there are no images, or values outside [0, 1]; batch_size is no positive number.
+  """
+  whole("batch_size", batch_size, 1)
+  if not len(images):
+    raise Refusal("there are no pictures to decompose, expected at least 1")
+  images = within(images)
   batches = []
-  for start in range(0, len(pictures), batch_size):
-    batch = pictures[start : start + batch_size]
+  for start in range(0, len(images), batch_size):
+    batch = images[start : start + batch_size]
     found = model.infer(batch, num_iterations, num_slots, seed)._asdict()
     batches.append({name: value for name, value in found.items() if name != "state"})
   return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def distinct(names):
-  """Names with a number behind those that came before."""
+  """Names of folders, with a number behind those that came before, in whatever case."""
   taken, result = set(), []
   for name in names:
+    name = name if name.strip(".") else f"_{name}"  # `..` is a folder already
     number, free = 1, name
-    while free in taken:
+    while pictures.key(free) in taken:
       number += 1
       free = f"{name}_{number}"
-    taken.add(free)
+    taken.add(pictures.key(free))
     result.append(free)
   return result
 
 
 def write(out, names, found):
-  """Writes latents.npz, and a folder of masks and slots for each picture."""
+  """Writes latents.npz, and under pictures/ a folder of masks and slots for each picture."""
   kept = ("z", "posterior_mean", "posterior_stddev", "nll", "kl")
   np.savez_compressed(out / "latents.npz", names=names, **{name: found[name] for name in kept})
-  palette = np.round(plotting.slot_colors(found["masks"].shape[1]) * 255).astype(np.uint8)
   for name, masks, means in zip(names, found["masks"], found["means"], strict=True):
-    folder = out / name
+    folder = out / "pictures" / name
     folder.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(np.argmax(masks[..., 0], axis=0).astype(np.uint8))
-    picture.putpalette(palette.tobytes())
-    picture.save(folder / "mask.png")
+    segmentation(masks).save(folder / "mask.png")
     for k, (mask, mean) in enumerate(zip(masks, means, strict=True)):
       layers = np.concatenate([np.clip(mean, 0, 1), mask], axis=-1)  # gray or RGB, and opacity
       pixels = np.round(layers * 255).astype(np.uint8)
       Image.fromarray(pixels).save(folder / f"slot_{k + 1}.png")
 
 
+def segmentation(masks):
+  """The most probable slot of every pixel as a picture.
+
+  Args:
+    masks: float [K, H, W, 1].
+
+  Returns:
+    PIL.Image of indexed colour in the slots' colours; of more than 256 slots, 16-bit gray.
+  """
+  slots = np.argmax(masks[..., 0], axis=0)
+  if len(masks) > 256:  # which is what a palette holds
+    return Image.fromarray(slots.astype(np.uint16))
+  picture = Image.fromarray(slots.astype(np.uint8))
+  palette = np.round(plotting.slot_colors(len(masks)) * 255).astype(np.uint8)
+  picture.putpalette(palette.tobytes())
+  return picture
+
+
 if __name__ == "__main__":
-  run_commandline(ex, storage=lambda updates: updates.get("out") or CONFIG["out"])
+  command.run_commandline()

@@ -6,38 +6,57 @@ about which the seeds agree least; or say which: image=17, or stimulus=picture.p
 """
 
 import itertools
-import pathlib
+from typing import Annotated
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from pydantic import Field
 from sklearn import decomposition
 
-from experiments.decompositions import pick
-from experiments.experiment import Refusal, main, make_experiment, run_commandline
-from experiments.subjects import Results, open_run, scenes, settings, storage
+from datasets import pictures
+from experiments.support import paths
+from experiments.support.cli import Command, Refusal
+from experiments.support.results import Results
+from experiments.support.settings import Name, OtherData, StudySettings, Whole
+from experiments.support.shown import pick
+from experiments.support.subjects import beside, check_latents, open_run, scenes
 from iodine import factors, inference, metrics, plotting
+from iodine.config import Count
 
-CONFIG = settings(
-  num_seeds=5,  # seed, seed + 1, ...
-  num_images=64,  # to choose from
-  image=None,  # position in the split
-  stimulus=None,  # a picture of the model's size
+
+class MultistabilitySettings(StudySettings):
+  """See `StudySettings`.
+
+  Attributes:
+    num_seeds: seed, seed + 1, ...
+    num_images: to choose from.
+    image: position in the split.
+    stimulus: a picture of the model's size instead.
+  """
+
+  num_seeds: Annotated[int, Field(ge=2)] = 5
+  num_images: Count = 64
+  image: Whole | None = None
+  stimulus: Name | None = None
+
+
+command = Command(
+  "multistability", MultistabilitySettings, OtherData, storage=beside("multistability")
 )
-ex = make_experiment("multistability", CONFIG)
 
 
-@main(ex)
+@command.main
 def multistability(_run, _config):
   """Chooses the stimulus, infers and draws; returns the folder."""
   subject, results = open_run(_config), Results(_run)
-  if _config["num_seeds"] < 2:
-    raise Refusal(f"num_seeds must be at least 2, got {_config['num_seeds']}")
+  check_latents(subject)
   seeds = range(_config["seed"], _config["seed"] + _config["num_seeds"])
   infer = inference.Inference(subject.model, _config["num_iterations"], _config["num_slots"])
   position = _config["image"]
-  if _config["stimulus"]:
-    scene, position = {"image": read_picture(_config["stimulus"], subject.model)}, 0
+  stimulus = _config["stimulus"]
+  if stimulus is not None:
+    stimulus = paths.name(stimulus, "stimulus")
+    scene, position = {"image": read_picture(stimulus, subject.model)}, 0
   else:
     if position is None:
       agreements = agreement(subject, _config, infer, seeds)
@@ -46,22 +65,22 @@ def multistability(_run, _config):
     [(_, scene)] = pick(subject, _config, [position])
   decoded = [infer.iterations(scene["image"], seed, position) for seed in seeds]
   masks = align(np.stack([d.masks[-1, 0] for d in decoded]))  # [S, K, H, W, 1]
-  paths = np.stack([d.mean[:, 0] for d in decoded])  # [S, T, K, Z]
-  plane = decomposition.PCA(2).fit_transform(paths.reshape(-1, paths.shape[-1]))
+  means = np.stack([d.latents.mean[:, 0] for d in decoded])  # [S, T, K, Z]
+  plane = decomposition.PCA(2).fit_transform(means.reshape(-1, means.shape[-1]))
   rows = []
   for seed, d in zip(seeds, decoded, strict=True):
     last = d.masks[-1]
     mask = scene.get("mask")
     ari = metrics.ari_fg(mask, last, subject.spec.num_background) if mask is not None else [None]
     same = metrics.ari(_hard(decoded[0].masks[-1]), last)
-    kl, nll = d.kl[-1].sum(), d.nll[-1, 0]
+    kl, nll = d.latents.kl[-1].sum(), d.nll[-1, 0]
     ari = None if ari[0] is None else float(ari[0])
     rows.append([seed, ari, float(same[0]), float(nll), float(kl), float(nll + kl)])
   columns = ["seed", "ARI-FG", "ARI to the first", "NLL", "KL", "negative ELBO"]
-  print(f"image {_config['stimulus'] or position}")
+  print(f"image {position if stimulus is None else paths.shown(stimulus)}")
   results.table("seeds", columns, rows)
   figure = plotting.paths(
-    plane.reshape(*paths.shape[:3], 2),
+    plane.reshape(*means.shape[:3], 2),
     masks,
     np.asarray(scene["image"])[0],
     labels=[f"seed {seed}" for seed in seeds],
@@ -105,18 +124,20 @@ def align(masks):
 
 
 def read_picture(path, model):
-  """A picture file as a batch of one: float32 [1, H, W, C]."""
+  """A picture file as a batch of one: float32 [1, H, W, C].
+
+  Raises:
+    datasets.DataError: it cannot be read.
+    Refusal: it has not the model's size.
+  """
   height, width, channels = model.config.image_size
-  if not pathlib.Path(path).is_file():
-    raise Refusal(f"there is no picture {path}")
-  with Image.open(path) as picture:
-    pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), np.float32) / 255
+  pixels = pictures.read(path, channels)
   if pixels.shape[:2] != (height, width):
     raise Refusal(
       f"expected a picture of {height} x {width}, got {' x '.join(map(str, pixels.shape[:2]))} "
-      f"in {path}"
+      f"in {paths.shown(path)}"
     )
-  return tf.constant(pixels.reshape(1, height, width, channels))
+  return tf.constant(pixels[None].astype(np.float32) / np.float32(255))
 
 
 def _hard(masks):
@@ -127,4 +148,4 @@ def _hard(masks):
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage("multistability"))
+  command.run_commandline()

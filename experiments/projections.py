@@ -4,37 +4,46 @@ PCA and t-SNE of the latents of the slots that hold an object, coloured by each 
 (paper, Figs. 24-29); and of all slots, coloured by whether they hold an object.
 """
 
+from typing import Annotated
+
 import numpy as np
 import threadpoolctl
+from pydantic import Field
 from sklearn import decomposition, manifold
 
-from experiments.experiment import Refusal, main, make_experiment, run_commandline
-from experiments.subjects import (
-  Results,
-  collect,
-  factor_kinds,
-  names_in,
-  open_run,
-  settings,
-  storage,
-)
+from experiments.support.cli import Command, Refusal
+from experiments.support.results import Results
+from experiments.support.settings import Names, OtherData, StudySettings
+from experiments.support.subjects import beside, collect, factor_kinds, open_run
 from iodine import plotting
+from iodine.config import Positive
 
-CONFIG = settings(
-  factors=None,  # names, [x,shape]; all by default
-  max_points=1000,  # objects that are drawn
-  perplexity=30.0,  # of t-SNE
-)
-ex = make_experiment("projections", CONFIG)
 COLUMNS = 5  # of a figure
 
 
-@main(ex)
+class ProjectionSettings(StudySettings):
+  """See `StudySettings`.
+
+  Attributes:
+    factors: names, [x,shape]; all by default.
+    max_points: objects that are drawn.
+    perplexity: of t-SNE.
+  """
+
+  factors: Names | None = None
+  max_points: Annotated[int, Field(ge=5)] = 1000
+  perplexity: Positive = 30.0
+
+
+command = Command("projections", ProjectionSettings, OtherData, storage=beside("projections"))
+
+
+@command.main
 def project_latents(_run, _config):
   """Projects and draws; returns the folder."""
   subject, results = open_run(_config), Results(_run)
   collected = collect(subject, _config)
-  kinds = factor_kinds(subject, collected, names_in(_config["factors"]))
+  kinds = factor_kinds(subject, collected, _config["factors"])
   objects = collected.objects(_config["seed"])
   if len(objects.latents) < 5:
     raise Refusal(f"{len(objects.latents)} objects have a slot, too few to project")
@@ -114,4 +123,4 @@ def _rows(points, colorings):
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage("projections"))
+  command.run_commandline()

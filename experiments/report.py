@@ -10,21 +10,34 @@ import html
 import json
 import pathlib
 
-from experiments import curves
-from experiments.decompositions import decompose, pick
-from experiments.experiment import main, make_experiment, run_commandline
-from experiments.iterations import draw, num_decodes
-from experiments.segmentation import PAPER, SCORES
-from experiments.subjects import Results, open_run, score, settings, storage
+from experiments.support import curves
+from experiments.support.cli import Command
+from experiments.support.paper import SCORES, TABLE1
+from experiments.support.results import Results
+from experiments.support.settings import Counts, OtherData, StudySettings, Whole
+from experiments.support.shown import draw_decomposition, draw_refinement, pick
+from experiments.support.subjects import beside, open_run, score
 from iodine import evaluation, plotting
+from iodine.config import Count
 
-CONFIG = settings(
-  num_pictures=8,  # scenes that are shown
-  image=0,  # position in the split of the scene whose refinement is shown
-  shown=None,  # its iterations; as many as in training by default
-  test_iterations=10,  # of the curves by iteration
-)
-ex = make_experiment("report", CONFIG)
+
+class ReportSettings(StudySettings):
+  """See `StudySettings`.
+
+  Attributes:
+    num_pictures: scenes that are shown.
+    image: position in the split of the scene whose refinement is shown.
+    shown: its iterations; as many as in training by default.
+    test_iterations: of the curves by iteration.
+  """
+
+  num_pictures: Count = 8
+  image: Whole = 0
+  shown: Counts | None = None
+  test_iterations: Count = 10
+
+
+command = Command("report", ReportSettings, OtherData, storage=beside("report"))
 
 # Experiments whose latest results are taken in, with their headings.
 SECTIONS = {
@@ -53,7 +66,7 @@ CURVES = {
 }
 
 
-@main(ex)
+@command.main
 def report(_run, _config):
   """Scores, draws and writes report.html; returns its folder."""
   subject, results = open_run(_config), Results(_run)
@@ -62,9 +75,9 @@ def report(_run, _config):
   page.heading("Scores")
   at = _config["num_iterations"] or subject.model.config.num_iterations
   scores = score(subject, _config, num_iterations=max(at, _config["test_iterations"]))
-  at = min(at + int(subject.model.config.final_decode), scores["mse"].shape[1])
+  at = min(int(subject.model.timeline(at).num_decodes), scores["mse"].shape[1])
   summary = evaluation.summarize({name: values[:, :at] for name, values in scores.items()})
-  paper = PAPER.get(subject.config.get("preset"))
+  paper = TABLE1.get(subject.preset)
   rows = [["this run", *(summary[name] for name in SCORES)]]
   if paper:
     said = f"{paper.mean:.3f} ± {paper.std:.3f}"
@@ -77,21 +90,18 @@ def report(_run, _config):
   )
   results.json("scores", summary)
   page.heading("Decompositions")
-  shown = decompose(
-    subject, _config, pick(subject, {**_config, "num_images": _config["num_pictures"]})
-  )
-  background = {"num_background": subject.spec.num_background}
-  results.figure("decompositions", plotting.decomposition(**shown, **background))
+  chosen = pick(subject, {**_config, "num_images": _config["num_pictures"]})
+  draw_decomposition(results, subject, _config, chosen)
   page.picture(results.files[-1], "Each slot is framed in the colour of its mask.")
   page.heading("Refinement")
-  draw(results, subject, _config)
+  draw_refinement(results, subject, _config)
   page.picture(results.files[-2], "One scene from iteration to iteration.")
   results.curves(
     "iterations",
     {f"T = {subject.model.config.num_iterations}": scores},
     "Iteration",
     range(1, scores["mse"].shape[1] + 1),
-    num_decodes(subject),
+    subject.num_decodes,
   )
   page.picture(results.files[-1], "Median and quartiles over images; dotted: T in training.")
   _draw_curves(page, results, subject.folder)
@@ -184,8 +194,9 @@ def _facts(subject):
   facts = {
     "data": subject.dataset,
     "images": f"{height} x {width} x {channels}",
+    "model": subject.model.config.model,
     "K, T, Z": f"{subject.model.config.num_slots}, {subject.model.config.num_iterations}, "
-    f"{subject.model.config.latent_size}",
+    f"{subject.model.latent_size or '-'}",
     "parameters": f"{parameters:,}",
     "step": f"{subject.step:,}",
     "seed": subject.config.get("seed"),
@@ -259,4 +270,4 @@ def _flat(config, prefix=""):
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage("report"))
+  command.run_commandline()

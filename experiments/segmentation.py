@@ -7,23 +7,18 @@ table has every run and every score.
 
 import numpy as np
 
-from experiments.experiment import main, make_experiment, run_commandline
-from experiments.subjects import Results, open_runs, score, settings, storage
-from experiments.tables import Spread
+from experiments.support.cli import Command
+from experiments.support.paper import SCORES, TABLE1
+from experiments.support.results import Results
+from experiments.support.settings import OtherData, StudySettings
+from experiments.support.subjects import beside, open_runs, score
+from experiments.support.tables import Spread
 from iodine import evaluation, plotting
 
-# ARI-FG of IODINE by preset, mean and standard deviation over seeds (paper, Table 1).
-PAPER = {
-  "clevr6": Spread(0.988, 0.000),
-  "multi_dsprites": Spread(0.767, 0.056),
-  "tetrominoes": Spread(0.992, 0.004),
-}
-SCORES = {"ari_fg": "ARI-FG", "ari": "ARI", "covering": "mSC", "mse": "MSE", "kl": "KL"}
-
-ex = make_experiment("segmentation", settings())
+command = Command("segmentation", StudySettings, OtherData, storage=beside("segmentation"))
 
 
-@main(ex)
+@command.main
 def segmentation(_run, _config):
   """Scores the runs and writes the tables; returns their folder."""
   results = Results(_run)
@@ -31,8 +26,7 @@ def segmentation(_run, _config):
   for subject in open_runs(_config):
     print(f"{subject.folder}, step {subject.step}, {subject.dataset}", flush=True)
     summary = evaluation.summarize(score(subject, _config))
-    preset = subject.dataset.split(" (")[0]
-    found.setdefault(subject.dataset, (preset, []))[1].append((subject, summary))
+    found.setdefault(subject.dataset, (subject.preset, []))[1].append((subject, summary))
   write(results, found)
   return results.done()
 
@@ -49,7 +43,7 @@ def write(results, found):
   for dataset, (preset, scored) in found.items():
     summaries = [summary for _, summary in scored]
     spread = {k: Spread.over([s[k] for s in summaries]) for k in SCORES}
-    ours[dataset], paper[dataset] = spread["ari_fg"], PAPER.get(preset)
+    ours[dataset], paper[dataset] = spread["ari_fg"], TABLE1.get(preset)
     for subject, summary in scored:
       rows.append([dataset, subject.folder, subject.step, *(summary[k] for k in SCORES)])
     if len(scored) > 1:
@@ -78,4 +72,4 @@ def write(results, found):
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage("segmentation"))
+  command.run_commandline()

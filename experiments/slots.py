@@ -6,27 +6,48 @@ scenes with several ranges of objects (paper, Fig. 9):
   python -m experiments.slots with runs=sweep/* objects=[[3,6],[3,9]] test_slots=[4,7,10,13]
 """
 
+from typing import Annotated, Any
+
 import numpy as np
+from pydantic import AfterValidator, BeforeValidator
 
-from experiments.experiment import Refusal, main, make_experiment, run_commandline
-from experiments.subjects import (
-  Results,
-  open_runs,
-  pooled,
-  same_data,
-  score,
-  settings,
-  storage,
-)
-
-CONFIG = settings(
-  test_slots=None,  # K at test time, [4,7,10]; from 2 less to 4 more than in training by default
-  objects=None,  # ranges of objects, [[3,6],[3,9]]; the run's own by default
-)
-ex = make_experiment("slots", CONFIG)
+from experiments.support.cli import Command
+from experiments.support.results import Results, pooled
+from experiments.support.settings import Counts, OtherData, StudySettings, Whole
+from experiments.support.subjects import beside, open_runs, same_data, score
 
 
-@main(ex)
+def _in_order(limits: tuple[int, int]) -> tuple[int, int]:
+  if limits[0] > limits[1]:
+    raise ValueError(f"a range of objects is [least, most], got {list(limits)}")
+  return limits
+
+
+def _listed(value: Any) -> Any:
+  """[3,6] as [[3,6]]."""
+  flat = isinstance(value, list | tuple) and value and not isinstance(value[0], list | tuple)
+  return [value] if flat else value
+
+
+Limits = Annotated[tuple[Whole, Whole], AfterValidator(_in_order)]
+
+
+class SlotSettings(StudySettings):
+  """See `StudySettings`.
+
+  Attributes:
+    test_slots: K at test time, [4,7,10]; from 2 less to 4 more than in training by default.
+    objects: ranges of objects, [[3,6],[3,9]]; the run's own by default.
+  """
+
+  test_slots: Counts | None = None
+  objects: Annotated[tuple[Limits, ...], BeforeValidator(_listed)] | None = None
+
+
+command = Command("slots", SlotSettings, OtherData, storage=beside("slots"))
+
+
+@command.main
 def slots(_run, _config):
   """Scores every K and draws a figure for each range of objects; returns the folder."""
   subjects, results = open_runs(_config), Results(_run)
@@ -51,11 +72,9 @@ def _filter(limits):
   """(name, changes to the data) of a range of objects."""
   if limits is None:
     return "slots", {}
-  if len(limits) != 2 or limits[0] > limits[1]:
-    raise Refusal(f"a range of objects is [least, most], got {list(limits)}")
   low, high = limits
   return f"slots_{low}_to_{high}_objects", {"min_objects": low, "max_objects": high}
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage("slots"))
+  command.run_commandline()

@@ -8,21 +8,32 @@ and curves; the other experiments take the whole grid: runs=sweeps/slots.
 """
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
-from experiments import grid
-from experiments.experiment import main, make_experiment, run_commandline
-from experiments.grid import Job
-from experiments.subjects import Results
-
-CONFIG = {
-  **grid.CONFIG,
-  "num_slots": None,  # K, [4,5,6]; the training's by default
-  "num_iterations": None,  # T, [3,5]; likewise
-}
-ex = make_experiment("sweep", CONFIG)
+from experiments.support import grid
+from experiments.support.cli import Command
+from experiments.support.grid import Job
+from experiments.support.results import Results
+from experiments.support.settings import Counts, GridSettings
 
 
-@main(ex)
+class SweepSettings(GridSettings):
+  """See `GridSettings`.
+
+  Attributes:
+    num_slots: K, [4,5,6]; the training's by default.
+    num_iterations: T, [3,5]; likewise.
+  """
+
+  num_slots: Counts | None = None
+  num_iterations: Counts | None = None
+
+
+command = Command("sweep", SweepSettings, storage=grid.storage("sweep"))
+
+
+@command.main
 def sweep(_run, _config):
   """Trains what is left, tabulates and draws; returns the folder of the results."""
   groups = grid.run_jobs(_config, jobs(_config))
@@ -33,8 +44,8 @@ def sweep(_run, _config):
   return results.done()
 
 
-def jobs(config):
-  """The grid: list of Job."""
+def jobs(config: Mapping[str, Any]) -> list[Job]:
+  """The grid."""
   grids = {key: config[key] for key in ("num_slots", "num_iterations") if config[key]}
   found = []
   for values in itertools.product(*grids.values()):
@@ -46,4 +57,4 @@ def jobs(config):
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=grid.storage("sweep"))
+  command.run_commandline()

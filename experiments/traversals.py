@@ -4,28 +4,49 @@ The latents of one slot, those with the largest KL first, each set to values ove
 all others stay; the whole image decoded (paper, Figs. 6, 30-32), as a figure and as a GIF.
 """
 
+from typing import Annotated
+
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
-from experiments.decompositions import pick
-from experiments.experiment import Refusal, main, make_experiment, run_commandline
-from experiments.subjects import Results, collect, open_run, settings, storage
+from experiments.support.cli import Command, Refusal
+from experiments.support.results import Results
+from experiments.support.settings import OtherData, StudySettings, Whole
+from experiments.support.shown import pick
+from experiments.support.subjects import beside, collect, open_run
 from iodine import factors, inference, latents, plotting
+from iodine.config import Count, Positive
 
-CONFIG = settings(
-  image=0,  # position in the split
-  slot=None,  # of the image's largest object by default
-  num_latents=8,  # rows
-  num_steps=9,  # columns
-  extent=2.0,  # values from minus to plus this; the prior has standard deviation 1
-  only_slot=False,  # decode the slot alone instead of the whole image
-  num_images=64,  # over which the KL is averaged
-)
-ex = make_experiment("traversals", CONFIG)
 GIF_CELL = 112  # pixels, at least
 
 
-@main(ex)
+class TraversalSettings(StudySettings):
+  """See `StudySettings`.
+
+  Attributes:
+    image: position in the split.
+    slot: counted from 0; that of the image's largest object by default.
+    num_latents: rows.
+    num_steps: columns.
+    extent: values from minus to plus this; the prior has standard deviation 1.
+    only_slot: decode the slot alone instead of the whole image.
+    num_images: over which the KL is averaged.
+  """
+
+  image: Whole = 0
+  slot: Whole | None = None
+  num_latents: Count = 8
+  num_steps: Annotated[int, Field(ge=2)] = 9
+  extent: Positive = 2.0
+  only_slot: bool = False
+  num_images: Count = 64
+
+
+command = Command("traversals", TraversalSettings, OtherData, storage=beside("traversals"))
+
+
+@command.main
 def traverse_latents(_run, _config):
   """Draws the traversals and the GIF; returns the folder."""
   subject, results = open_run(_config), Results(_run)
@@ -37,7 +58,7 @@ def traverse_latents(_run, _config):
   decoded = infer(scene["image"], _config["seed"], position)
   slot = _slot(_config["slot"], scene, decoded, subject.spec.num_background)
   steps = np.linspace(-_config["extent"], _config["extent"], _config["num_steps"])
-  z = decoded.mean[0]
+  z = decoded.latents.mean[0]
   grid = latents.traverse(subject.model, z, slot, order, steps, _config["only_slot"])
   means = collected.mean.reshape(-1, len(kl))
   results.table(
@@ -87,7 +108,7 @@ def _slot(wanted, scene, decoded, num_background):
     size = np.where(slots >= 0, mask[0].sum(axis=(1, 2, 3)), -1)
     if size.max() > 0:
       return int(slots[size.argmax()])
-  return int(np.argmax(decoded.kl[0].sum(axis=-1)))
+  return int(np.argmax(decoded.latents.kl[0].sum(axis=-1)))
 
 
 def write_gif(path, grid):
@@ -108,4 +129,4 @@ def write_gif(path, grid):
 
 
 if __name__ == "__main__":
-  run_commandline(ex, storage=storage("traversals"))
+  command.run_commandline()

@@ -1,11 +1,25 @@
 """Which slot holds which object, and what its latents tell of the object's factors (Fig. 5)."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
-import scipy.optimize
 import scipy.special
+from numpy.typing import ArrayLike
 from sklearn import ensemble, linear_model, pipeline, preprocessing
+
+from iodine.matching import match_slots
+
+__all__ = [
+  "DCI",
+  "FactorKind",
+  "FactorScore",
+  "Objects",
+  "dci",
+  "gather_objects",
+  "match_slots",
+  "regress_factors",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,43 +99,13 @@ class DCI:
   names: tuple[str, ...]
 
 
-def match_slots(true_masks, masks, num_background=1):
-  """Assigns slots to objects one to one, so that the shared probability mass of masks is largest.
-
-  Args:
-    true_masks: [N, L, H, W, 1], one-hot over L, background entities first.
-    masks: [N, K, H, W, 1], slot probabilities.
-    num_background: how many of the first L entities are background.
-
-  Returns:
-    int64 [N, L], the slot of each object; -1 for background, for entities without a pixel, and
-    for objects that are left over or share nothing with the slot left for them.
-
-  Raises:
-    ValueError: not of rank 5, or the sizes differ.
-  """
-  true_masks, masks = np.asarray(true_masks), np.asarray(masks)
-  agree = (
-    true_masks.ndim == masks.ndim == 5
-    and len(true_masks) == len(masks)
-    and true_masks.shape[2:] == masks.shape[2:]
-  )
-  if not agree:
-    raise ValueError(
-      "expected true_masks [N, L, H, W, 1] and masks [N, K, H, W, 1], "
-      f"got {list(true_masks.shape)} and {list(masks.shape)}"
-    )
-  objects = np.asarray(true_masks[:, num_background:], np.float32)
-  overlap = np.einsum("nlhwi,nkhwi->nlk", objects, masks)  # [N, L - background, K]
-  slots = np.full(true_masks.shape[:2], -1)
-  for n, shared in enumerate(overlap):
-    rows, columns = scipy.optimize.linear_sum_assignment(shared, maximize=True)
-    taken = shared[rows, columns] > 0
-    slots[n, num_background + rows[taken]] = columns[taken]
-  return slots
-
-
-def gather_objects(latents, slots, factors, visibility=None, seed=0):
+def gather_objects(
+  latents: ArrayLike,
+  slots: ArrayLike,
+  factors: Mapping[str, ArrayLike],
+  visibility: ArrayLike | None = None,
+  seed: int = 0,
+) -> Objects:
   """Lines up the objects that are visible and have a slot.
 
   Args:
@@ -160,7 +144,9 @@ def gather_objects(latents, slots, factors, visibility=None, seed=0):
   )
 
 
-def regress_factors(train, test, kinds):
+def regress_factors(
+  train: Objects, test: Objects, kinds: Mapping[str, FactorKind]
+) -> dict[str, FactorScore]:
   """Predicts each factor linearly from frozen latents.
 
   Least squares for a continuous factor (several components: each on its own, the mean of their
@@ -181,7 +167,13 @@ def regress_factors(train, test, kinds):
   return {name: _regress(train, test, name, kind) for name, kind in kinds.items()}
 
 
-def dci(train, test, kinds, num_trees=50, seed=0):
+def dci(
+  train: Objects,
+  test: Objects,
+  kinds: Mapping[str, FactorKind],
+  num_trees: int = 50,
+  seed: int = 0,
+) -> DCI:
   """Disentanglement, completeness and informativeness of the latents.
 
   The importance of a latent for a factor is that of a random forest. The overall disentanglement

@@ -6,8 +6,9 @@ import pathlib
 import numpy as np
 
 import iodine
-from datasets import generate, tetrominoes
-from experiments import evaluate
+from datasets import generate
+from datasets.generators import tetrominoes
+from experiments.support import scoring
 from iodine import metrics
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
@@ -32,7 +33,7 @@ def test_multi_dsprites(tmp_path):
   folder = MODELS / "multi_dsprites"
   generate.generate("multi_dsprites", 320, out=str(tmp_path), seed=2026, progress=False)
   data = {"dir": str(tmp_path), "num_train": 0, "num_validation": 0}
-  scores = evaluate.evaluate_run(folder, tmp_path / "scores", data=data)["summary"]
+  scores = scoring.evaluate_run(folder, tmp_path / "scores", data=data)["summary"]
   known = iodine.load(folder).metadata
   assert known["num_images"] == scores["num_images"] == 320
   assert abs(scores["ari_fg"] - known["ari_fg"]) < 0.08  # four standard errors of the difference

@@ -96,5 +96,5 @@ def cluster_task():
       f"strategy=multi_worker needs {missing}, for instance TF_CONFIG='{example}'"
     ) from None
   except (TypeError, AttributeError, ValueError) as error:
-    raise ValueError(f"TF_CONFIG is wrong ({error}); a right one is '{example}'") from None
+    raise UserError(f"TF_CONFIG is wrong ({error}); a right one is '{example}'") from None
   return number, addresses

@@ -1,20 +1,19 @@
-"""A process in which scenes are rendered."""
-
-import importlib.util
-import multiprocessing
+"""Files with scenes, for the tests of this folder."""
 
 import pytest
 
+from datasets import files as records
+from datasets.generators import tetrominoes
+from tests.datasets.helpers import SPEC
 
-@pytest.fixture(scope="session")
-def apply():
-  """Calls a function in a process without TensorFlow: apply(function, arguments, keywords).
 
-  Mitsuba's libraries abort a process that has loaded TensorFlow when it ends; so not even
-  `pytest.importorskip` may load them here.
-  """
-  for name in ("mitsuba", "mitsuba_oidn"):
-    if importlib.util.find_spec(name) is None:
-      pytest.skip(f"{name} is not installed")
-  with multiprocessing.get_context("spawn").Pool(1) as pool:
-    yield pool.apply
+@pytest.fixture
+def files(tmp_path):
+  """Twenty scenes, compact and released."""
+  arrays = tetrominoes.generate_chunk(0, 0, image_size=14, block_size=2)
+  scenes = [{k: v[i] for k, v in arrays.items()} for i in range(20)]
+  paths = {}
+  for layout in ("compact", "released"):
+    paths[layout] = tmp_path / layout
+    records.write_records(str(paths[layout]), scenes, SPEC, layout)
+  return paths

@@ -1,15 +1,22 @@
 """The generators against their rules, and datasets.generate: determinism, resuming, refusals."""
 
 import errno
+import gzip
+import hashlib
 import os
 import pathlib
+import threading
+import time
+from concurrent import futures
 
 import numpy as np
 import pytest
 from scipy import stats
 
 import datasets
-from datasets import generate, multi_dsprites, records, shapes, tetrominoes, textured_mnist
+from datasets import files as records
+from datasets import generate
+from datasets.generators import multi_dsprites, shapes, tetrominoes, textured_mnist
 
 MODULES = {
   "tetrominoes": (tetrominoes, {}),
@@ -52,7 +59,10 @@ def test_stored_form(chunks, name):
       assert arrays[factor_name].max() < factor.num_categories
   axis = 1 + spec.mask_layout.index("L")
   assert set(np.unique(arrays["mask"])) == {0, 255}
-  assert (arrays["mask"].sum(axis=axis, dtype=int) == 255).all()  # one-hot, and covering
+  held = arrays["mask"].sum(axis=axis, dtype=int)
+  if name != "shapes":  # where some pixels belong to no entity
+    assert (held == 255).all()  # one-hot, and covering
+  assert held.max() == 255
   assert (arrays["visibility"][:, 0] == 1).all()
   hidden = arrays["visibility"] == 0
   for factor_name in spec.factors:
@@ -172,6 +182,26 @@ def test_shapes_distributions(chunks):
   np.testing.assert_array_equal(arrays["image"][..., 0] == 0, arrays["mask"][:, 0, ..., 0] > 0)
 
 
+def test_pixels_where_shapes_overlap_belong_to_none(chunks):
+  """Oracle: every shape drawn by itself, and counted."""
+  arrays = chunks["shapes"]
+  lines = shapes.outlines(7)
+  shared = 0
+  for i in range(50):
+    drawn = np.zeros((4, 28, 28), int)
+    for p in range(1, 4):
+      line = lines[int(arrays["shape"][i, p]) - 1]
+      x, y = int(arrays["x"][i, p]), int(arrays["y"][i, p])
+      drawn[p, y : y + line.shape[0], x : x + line.shape[1]] = line
+    number = drawn.sum(0)
+    drawn[0] = number == 0
+    wanted = np.where(number > 1, 0, drawn) * 255
+    np.testing.assert_array_equal(arrays["mask"][i, ..., 0], wanted)
+    np.testing.assert_array_equal(arrays["image"][i, ..., 0], (number > 0) * 255)
+    shared += (number > 1).sum()
+  assert shared > 100
+
+
 def test_textured_mnist_reads_a_copy_of_mnist(tmp_path):
   images = np.zeros((2, 28, 28), np.uint8)
   images[0, 10:20], images[1, :, 10:20] = 255, 255
@@ -225,7 +255,11 @@ def test_the_same_bytes_from_one_go_many_workers_and_a_resume(tmp_path, monkeypa
   with pytest.raises(KeyboardInterrupt):
     _make(tmp_path / "c", layout=layout)
   name = os.path.basename(whole)
-  assert sorted(os.listdir(tmp_path / "c")) == [f"{name}.partial", f"{name}.partial.log"]
+  assert sorted(os.listdir(tmp_path / "c")) == [
+    f"{name}.lock",
+    f"{name}.partial",
+    f"{name}.partial.log",
+  ]
   with open(tmp_path / "c" / f"{name}.partial", "ab") as file:
     file.write(b"half a chunk")
   resumed = _make(tmp_path / "c", layout=layout)
@@ -235,6 +269,54 @@ def test_the_same_bytes_from_one_go_many_workers_and_a_resume(tmp_path, monkeypa
   indices = [pathlib.Path(f"{path}.index.json").read_text() for path in (whole, spread, resumed)]
   assert indices[0] == indices[1] == indices[2]
   assert not [n for n in os.listdir(tmp_path / "c") if "partial" in n]
+
+
+def test_the_bytes_are_those_of_earlier_versions(tmp_path):
+  """Golden: SHA-256 of the records, as they were before CRC-32C and Example came from libraries."""
+  wanted = {
+    ("tetrominoes_quick", "compact", 30): "a8e0ede7932f9339",
+    ("tetrominoes_quick", "released", 30): "72760421d91e0c66",
+    ("multi_dsprites", "compact", 10): "f8b745594ad95d2f",
+    ("multi_dsprites", "released", 3): "f504ca58f5b4f934",
+  }
+  for (name, layout, num), digest in wanted.items():
+    path = generate.generate(
+      name, num, str(tmp_path / layout), seed=4, layout=layout, progress=False
+    )
+    data = pathlib.Path(path).read_bytes()
+    data = gzip.decompress(data) if layout == "released" else data
+    assert hashlib.sha256(data).hexdigest()[:16] == digest, (name, layout)
+
+
+def test_two_at_once_wait_for_one_another(tmp_path, monkeypatch, capfd):
+  """A second process on the same file waits, says so, and finds it whole."""
+  started, go_on, drawn = threading.Event(), threading.Event(), []
+  original = tetrominoes.generate_chunk
+
+  def slow(seed, chunk, **parameters):
+    drawn.append(chunk)
+    started.set()
+    assert go_on.wait(30)
+    return original(seed, chunk, **parameters)
+
+  monkeypatch.setattr(tetrominoes, "generate_chunk", slow)
+  monkeypatch.setattr(
+    generate, "parameters_of", lambda spec: {"image_size": 14, "block_size": 2, "num_pieces": 3}
+  )
+  with futures.ThreadPoolExecutor(2) as pool:
+    one = pool.submit(_make, tmp_path, num=20)
+    assert started.wait(30)
+    two = pool.submit(_make, tmp_path, num=20)
+    said = ""
+    while "another process is making" not in said:
+      assert not two.done()
+      said += capfd.readouterr().err
+      time.sleep(0.01)
+    go_on.set()
+    assert one.result(30) == two.result(30)
+  assert drawn == [0]
+  left = sorted(os.listdir(tmp_path))
+  assert left == ["tetrominoes_quick.tfrecords", "tetrominoes_quick.tfrecords.index.json"]
 
 
 def test_a_partial_file_of_another_seed_is_not_gone_on_with(tmp_path):
@@ -278,6 +360,7 @@ def test_a_full_disk_leaves_no_file_under_the_final_name(tmp_path, monkeypatch):
     (["tetrominoes", "--num", "x"], "invalid int value"),
     (["cater_train", "--num", "3"], "no generator"),
     (["--num", "3"], "name"),
+    (["tetrominoes", "--num", "3", "--seed", "-1"], "seed must be at least 0, got -1"),
   ],
 )
 def test_misspelt_commands_get_one_sentence(arguments, says, capsys, tmp_path):
@@ -288,6 +371,16 @@ def test_misspelt_commands_get_one_sentence(arguments, says, capsys, tmp_path):
   assert says in message
   assert len(message.strip().splitlines()) == 1
   assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_the_folder_gets_one_sentence(tmp_path, capsys):
+  (tmp_path / "data").write_text("")
+  with pytest.raises(SystemExit) as stopped:
+    generate.main(["tetrominoes_quick", "--num", "3", "--out", str(tmp_path / "data")])
+  message = capsys.readouterr().err.strip()
+  assert stopped.value.code == 2
+  assert f"{tmp_path / 'data'} cannot be made a folder" in message
+  assert len(message.splitlines()) == 1
 
 
 def test_the_command_makes_a_file_that_loads(tmp_path, capsys):

@@ -1,19 +1,14 @@
 import json
 
 import pytest
-from sacred.observers import FileStorageObserver
 
 from experiments import benchmark
-from experiments.experiment import Refusal
+from iodine.errors import UserError
 from tests.experiments.conftest import TINY
 
 
 def run(tmp_path, **updates):
-  benchmark.ex.observers[:] = [FileStorageObserver(tmp_path)]
-  try:
-    return benchmark.ex.run(config_updates={**TINY, "repeats": 2, **updates})
-  finally:
-    benchmark.ex.observers.clear()
+  return benchmark.command.run(updates={**TINY, "repeats": 2, **updates}, folder=tmp_path)
 
 
 def test_a_variant_is_measured_beside_the_plain_one(tmp_path, capsys, tiny_data):
@@ -38,9 +33,9 @@ def test_a_variant_is_measured_beside_the_plain_one(tmp_path, capsys, tiny_data)
   ("updates", "message"),
   [
     ({"parts": ["training"]}, "no part 'training'"),
-    ({"compare": [{"nun_slots": 6}]}, "no key 'nun_slots'"),
+    ({"compare": [{"nun_slots": 6}]}, "no config key 'nun_slots'"),
   ],
 )
 def test_what_cannot_be_measured(tmp_path, updates, message):
-  with pytest.raises(Refusal, match=message):
+  with pytest.raises(UserError, match=message):
     run(tmp_path, **updates)

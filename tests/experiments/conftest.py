@@ -1,11 +1,9 @@
 """A tiny dataset and a run trained on it for a few steps, shared by the tests of this folder."""
 
 import pytest
-from sacred.observers import FileStorageObserver
 
 from datasets import generate
-from experiments.experiment import ex
-from experiments.train import train  # noqa: F401  (makes it the main function of `ex`)
+from experiments.train import command
 
 TINY = {
   "num_slots": 4,
@@ -31,12 +29,8 @@ TINY = {
 def run_experiment(folder, names=("tetrominoes", "quick"), **updates):
   """Runs the training experiment with a file storage in `folder`; returns the Sacred run."""
   data = {**TINY["data"], **updates.pop("data", {})}
-  updates = {**TINY, **updates, "data": data}
-  ex.observers[:] = [FileStorageObserver(str(folder))]
-  try:
-    return ex.run(named_configs=list(names), config_updates=updates)
-  finally:
-    ex.observers.clear()
+  names = [] if "resume_from" in updates else names
+  return command.run(names, {**TINY, **updates, "data": data}, folder)
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ from PIL import Image
 
 import datasets
 import iodine
-from experiments import curves, evaluate, export, infer, runs
-from experiments.experiment import Refusal
+from experiments import infer
+from experiments.support import bundles, curves, runs, scoring
+from experiments.support.errors import Refusal
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -22,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 @pytest.fixture(scope="module")
 def bundle(trained_run, tmp_path_factory):
   folder = tmp_path_factory.mktemp("models") / "tiny"
-  export.bundle_run(trained_run, folder, which="last")
+  bundles.bundle_run(trained_run, folder, which="last")
   return folder
 
 
@@ -50,7 +51,7 @@ def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path):
   (run / "config.json").write_text(json.dumps(config))
   (run / "metrics.json").write_text('{"train.loss": {"steps": [7], "values": [null]}}')
   (run / "checkpoints").symlink_to(trained_run / "checkpoints")
-  export.bundle_run(run, tmp_path / "bundle", which="last")
+  bundles.bundle_run(run, tmp_path / "bundle", which="last")
   whole, bundled = curves.read(run), curves.read(tmp_path / "bundle")
   assert bundled["train.loss"][0][-1] == 7 > bundled["train.loss"][0][0]
   assert whole.keys() == bundled.keys()
@@ -59,8 +60,8 @@ def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path):
 
 
 def test_a_bundle_is_evaluated_like_a_run(bundle, trained_run, tiny_data, tmp_path):
-  ours = evaluate.evaluate_run(bundle, tmp_path, data={"dir": str(tiny_data)}, num_images=4)
-  theirs = evaluate.evaluate_run(trained_run, tmp_path, "last", num_images=4)
+  ours = scoring.evaluate_run(bundle, tmp_path, data={"dir": str(tiny_data)}, num_images=4)
+  theirs = scoring.evaluate_run(trained_run, tmp_path, "last", num_images=4)
   assert ours["summary"] == theirs["summary"]
 
 
@@ -71,17 +72,17 @@ def test_the_metadata_tells_where_the_model_comes_from(metadata, trained_run):
   assert metadata["stored_size"] == [14, 14]
   assert metadata["step"] == 6
   report = {"step": 6, "ari_fg": 0.25, "mse": float("nan"), "num_images": 9}
-  described = export.metadata(runs.load_config(trained_run), 6, report)
+  described = bundles.metadata(runs.load_config(trained_run), 6, report)
   assert described["ari_fg"] == 0.25
   assert described["mse"] is None
-  assert "ARI-FG 0.250" in export.sentence({**metadata, **described})
+  assert "ARI-FG 0.250" in bundles.sentence({**metadata, **described})
 
 
 def test_clevr_is_cropped(tmp_path):
   """The picture of a stored image is what the pipeline makes of the record."""
-  config = {"name": "clevr", "image_size": None, "grayscale": False}
+  config = {"name": "clevr", "image_size": None, "grayscale": False, "legacy_resize": False}
   config = {"data": {**config, "min_objects": 3, "max_objects": 6}}
-  described = {**export.metadata(config, 0), "image_size": [128, 128, 3]}
+  described = {**bundles.metadata(config, 0), "image_size": [128, 128, 3]}
   assert described["crop"] == [29, 221, 64, 256]
   spec = datasets.get_spec("clevr")
   stored = np.random.default_rng(0).integers(256, size=spec.image_size, dtype=np.uint8)
@@ -102,20 +103,6 @@ def test_other_sizes_are_refused_or_resized(metadata, tmp_path):
   np.testing.assert_array_equal(resized, np.broadcast_to([1, 0, 0], [14, 14, 3]))
 
 
-def test_pictures_that_cannot_be_read(metadata, tmp_path):
-  (tmp_path / "a.png").write_bytes(b"no picture")
-  with pytest.raises(Refusal, match=r"a\.png cannot be read as a picture"):
-    infer.read(tmp_path / "a.png", metadata)
-  Image.fromarray(np.zeros([14, 14], np.uint16)).save(tmp_path / "deep.png")
-  with pytest.raises(Refusal, match=r"deep\.png has more than 8 bits"):
-    infer.read(tmp_path / "deep.png", metadata)
-  with pytest.raises(Refusal, match=r"there is no picture .*\*\.jpg"):
-    infer.find(str(tmp_path / "*.jpg"))
-  both = infer.find(f"[{tmp_path / 'deep.png'}, {tmp_path}/a*]")
-  assert [path.name for path in both] == ["deep.png", "a.png"]
-  assert infer.distinct(["a", "b", "a"]) == ["a", "b", "a_2"]
-
-
 def test_the_command_lines(bundle, tmp_path):
   pictures = np.random.default_rng(0).integers(256, size=[3, 14, 14, 3], dtype=np.uint8)
   for i, picture in enumerate(pictures):
@@ -131,10 +118,11 @@ def test_the_command_lines(bundle, tmp_path):
   assert list(latents["names"]) == ["0", "1", "2"]
   np.testing.assert_allclose(latents["posterior_mean"], found.posterior_mean, atol=1e-6)
   for i in range(3):
-    with Image.open(out / str(i) / "mask.png") as mask:
+    with Image.open(out / "pictures" / str(i) / "mask.png") as mask:
       assert mask.mode == "P"
       np.testing.assert_array_equal(np.asarray(mask), found.segmentation[i])
-    slots = [np.asarray(Image.open(out / str(i) / f"slot_{k + 1}.png")) for k in range(5)]
+    folder = out / "pictures" / str(i)
+    slots = [np.asarray(Image.open(folder / f"slot_{k + 1}.png")) for k in range(5)]
     opacity = np.stack(slots)[..., 3:] / 255
     np.testing.assert_allclose(opacity, found.masks[i], atol=1 / 255)
   assert (out / "overview.png").stat().st_size > 10_000
@@ -142,8 +130,8 @@ def test_the_command_lines(bundle, tmp_path):
 
 def test_what_cannot_be_exported(trained_run, tmp_path):
   with pytest.raises(Refusal, match="there is no run in"):
-    export.export_run(tmp_path / "3")
+    bundles.export_run(tmp_path / "3")
   (tmp_path / "thesis.tex").write_text("all my work")
   with pytest.raises(Refusal, match="exists and is no SavedModel"):
-    export.export_run(trained_run, tmp_path)
+    bundles.export_run(trained_run, tmp_path)
   assert (tmp_path / "thesis.tex").exists()

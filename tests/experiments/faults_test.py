@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import runs
-from experiments.experiment import Refusal, check_writable
+from experiments.support import runs
+from experiments.support.errors import Refusal
+from experiments.support.recording import check_writable
 from iodine.training import Trainer
 from tests.experiments.conftest import run_experiment
 from tests.experiments.victims import Fault, Launcher
@@ -84,12 +85,12 @@ def test_killed_again_and_again_a_run_ends_bit_identical(num_kills, data, tmp_pa
   assert ours == theirs
 
 
-SENTENCE = re.compile(r"^experiments\.experiment\.Refusal: (.*)$", re.MULTILINE)
+SENTENCE = re.compile(r"^train: (.*)$", re.MULTILINE)
 
 
 def refusal(code, printed):
   """The one sentence with which a run ended."""
-  assert code == 1, printed
+  assert code == 2, printed
   assert "Traceback" not in printed
   assert len(SENTENCE.findall(printed)) == 1, printed
   return SENTENCE.findall(printed)[0]

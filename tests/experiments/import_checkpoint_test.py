@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 import iodine
-from experiments import import_checkpoint, runs
+from experiments import import_checkpoint
+from experiments.support import runs
 
 
 @pytest.fixture(scope="module")

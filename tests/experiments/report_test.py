@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from experiments import report
-from iodine.training import write_json
+from iodine.files import write_json
 from tests.experiments.studies import study
 
 VOID = {"meta", "link", "img", "br"}

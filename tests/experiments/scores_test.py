@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 
-from experiments import decompositions, generalization, iterations, segmentation, slots, subjects
-from experiments.experiment import Refusal
+from experiments import decompositions, generalization, iterations, segmentation, slots
+from experiments.support import results, shown, subjects
+from experiments.support.errors import Refusal
+from experiments.support.paper import SCORES
 from iodine import evaluation, metrics
+from iodine.errors import UserError
 from tests.experiments.studies import (
   NUM_TEST,
   assert_quantiles,
   read_json,
   reference,
   rows,
+  settings,
   study,
   unrecorded,
 )
@@ -26,7 +30,7 @@ def test_segmentation_writes_the_scores_of_the_evaluator(trained_run, tmp_path, 
   out = study(segmentation, tmp_path, runs=str(trained_run), batch_size=5)
   summary = evaluation.summarize(expected[0])
   [row] = rows(out / "scores.csv")
-  for key, column in segmentation.SCORES.items():
+  for key, column in SCORES.items():
     assert float(row[column]) == pytest.approx(summary[key], rel=2e-3, abs=1e-4), key
   paper, ours = rows(out / "table1.csv")
   name = "tetrominoes (14 x 14)"
@@ -38,17 +42,17 @@ def test_segmentation_writes_the_scores_of_the_evaluator(trained_run, tmp_path, 
 
 def test_segmentation_over_several_seeds(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  results = subjects.Results(unrecorded())
-  summary = dict.fromkeys(segmentation.SCORES, 0.5)
+  written = results.Results(unrecorded())
+  summary = dict.fromkeys(SCORES, 0.5)
   subject = subjects.Subject("runs/1", {}, None, 7, {})
   scored = [(subject._replace(folder=f"runs/{i}"), {**summary, "ari_fg": v})
             for i, v in enumerate((0.7, 0.8, 0.9))]  # fmt: skip
-  segmentation.write(results, {"clevr6": ("clevr6", scored), "shapes": ("shapes", scored[:1])})
-  paper, ours = rows(results.folder / "table1.csv")
+  segmentation.write(written, {"clevr6": ("clevr6", scored), "shapes": ("shapes", scored[:1])})
+  paper, ours = rows(written.folder / "table1.csv")
   assert (paper["clevr6"], paper["clevr6 std"], paper["shapes"]) == ("0.988", "0.0", "")
   np.testing.assert_allclose([float(ours["clevr6"]), float(ours["clevr6 std"])], [0.8, 0.1])
   assert (float(ours["shapes"]), ours["shapes std"]) == (0.7, "")
-  numbers = read_json(results.folder / "segmentation.json")
+  numbers = read_json(written.folder / "segmentation.json")
   assert numbers["clevr6"]["ari_fg"]["std"] == pytest.approx(0.1)
 
 
@@ -57,7 +61,7 @@ def test_a_scene_has_the_same_scores_wherever_it_is_picked(trained_run, tmp_path
   table = rows(out / "scores.csv")
   assert [row["image"] for row in table] == ["9", "2"]
   for row, n in zip(table, (9, 2), strict=True):
-    for key, column in decompositions.COLUMNS.items():
+    for key, column in SCORES.items():
       assert float(row[column]) == pytest.approx(expected[0][key][n, -1], rel=2e-3, abs=1e-4)
   assert {p.name for p in out.glob("*.p*")} == {
     f"{name}.{suffix}" for name in ("decompositions", "slots") for suffix in ("png", "pdf")
@@ -67,16 +71,16 @@ def test_a_scene_has_the_same_scores_wherever_it_is_picked(trained_run, tmp_path
 
 
 def test_what_is_drawn_is_what_the_model_says(trained_run, expected):
-  config = {**decompositions.CONFIG, "run": str(trained_run), "batch_size": 3}
+  config = settings(decompositions, run=str(trained_run), batch_size=3)
   subject = subjects.open_run(config)
-  shown = decompositions.decompose(subject, config, decompositions.pick(subject, config, [4, 11]))
+  found = shown.decompose(subject, config, shown.pick(subject, config, [4, 11]))
   _, output, batch = expected
-  np.testing.assert_array_equal(shown["images"], batch["image"].numpy()[[4, 11]])
+  np.testing.assert_array_equal(found["images"], batch["image"].numpy()[[4, 11]])
   for name in ("masks", "means", "mask_logits"):
     own = getattr(output, name)[-1].numpy()[[4, 11]]
-    np.testing.assert_allclose(shown[name], own, rtol=1e-3, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(found[name], own, rtol=1e-3, atol=1e-4, err_msg=name)
   own = output.reconstruction[-1].numpy()[[4, 11]]
-  np.testing.assert_allclose(shown["reconstructions"], own, rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(found["reconstructions"], own, rtol=1e-3, atol=1e-4)
 
 
 def test_iterations(trained_run, tmp_path):
@@ -96,7 +100,7 @@ def test_slots(trained_run, tmp_path):
   scores, _, _ = reference(trained_run, num_slots=5)
   for metric in ("ari_fg", "mse", "kl"):
     assert_quantiles(table, scores, metric, "slots at test time", 5, -1)
-  with pytest.raises(Refusal, match=r"\[least, most\]"):
+  with pytest.raises(UserError, match=r"\[least, most\]"):
     study(slots, tmp_path, run=trained_run, objects=[[6, 3]])
 
 
@@ -130,13 +134,11 @@ def test_combinations(trained_run, tmp_path, expected):
   ("words", "message"),
   [
     ("size=2", r"no factor 'size'; there are: .*shape"),
-    ("color=2", r"expected \(3,\) for color, got 2"),
+    ("color=2", r"expected 3 numbers for color, got \[2"),
     ("shape=99", "no object of the 12 images is shape 99"),
     ("shape", "written as shape=2,color=4"),
   ],
 )
 def test_combinations_that_are_not_there(trained_run, tmp_path, words, message):
-  config = {**generalization.CONFIG, "run": str(trained_run), "combination": words}
-  subject = subjects.open_run(config)
-  with pytest.raises(Refusal, match=message):
-    generalization.combinations(None, subject, config)
+  with pytest.raises(UserError, match=message):
+    study(generalization, tmp_path, run=trained_run, combination=words)

@@ -6,9 +6,8 @@ import pathlib
 import types
 
 import numpy as np
-from sacred.observers import FileStorageObserver
 
-from experiments import evaluate, runs
+from experiments.support import held_out, runs
 from iodine import evaluation
 
 NUM_TEST = 12  # of the tiny data
@@ -16,18 +15,20 @@ NUM_TEST = 12  # of the tiny data
 
 def study(module, folder, /, **updates):
   """Runs an experiment with a file storage in `folder`; returns the folder of its results."""
-  module.ex.observers[:] = [FileStorageObserver(str(folder))]
-  try:
-    run = module.ex.run(config_updates={k: str(v) if isinstance(v, pathlib.Path) else v
-                                        for k, v in updates.items()})  # fmt: skip
-    return pathlib.Path(run.observers[0].dir)
-  finally:
-    module.ex.observers.clear()
+  run = module.command.run(updates=updates, folder=folder)
+  return pathlib.Path(run.observers[0].dir)
+
+
+def settings(module, /, **updates):
+  """The validated configuration of a study."""
+  return module.command.configure(updates=updates)
 
 
 def unrecorded():
   """A Sacred run without a storage, whose results land in the working directory."""
-  return types.SimpleNamespace(observers=[], info={}, experiment_info={"name": "test"}, config={})
+  return types.SimpleNamespace(
+    observers=[], info={}, experiment_info={"name": "test"}, config={}, unobserved=False
+  )
 
 
 def rows(path):
@@ -43,7 +44,7 @@ def read_json(path):
 def reference(run, split="test", num_images=NUM_TEST, **options):
   """(scores, unrolled output, scene batch) of a run, from the model itself in one batch."""
   config, model, _ = runs.load_run(run)
-  batch = next(iter(evaluate.held_out(config["data"], split, num_images, num_images)))
+  batch = next(iter(held_out.scenes(config["data"], split, num_images, num_images, [])))
   scores = evaluation.Evaluator(model, seed=0, **options)([batch])
   return scores, model(batch["image"], seed=[0, 1], **options), batch
 

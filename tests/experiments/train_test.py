@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -13,8 +14,10 @@ from PIL import Image
 
 import datasets
 from datasets import from_images
-from experiments import configs, evaluate, interrupts, runs
-from experiments.experiment import Refusal
+from experiments.support import interrupts, resume, runs, scoring
+from experiments.support.errors import Refusal
+from iodine import evaluation
+from iodine.errors import UserError
 from tests.experiments.conftest import run_experiment
 
 
@@ -87,7 +90,9 @@ def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path):
-  with pytest.raises(Refusal, match=r"gs://multi-object-datasets.*python -m datasets\.generate"):
+  with pytest.raises(
+    datasets.DataError, match=r"gs://multi-object-datasets.*python -m datasets\.generate"
+  ):
     run_experiment(tmp_path, data={"dir": str(tmp_path), "name": "tetrominoes"})
 
 
@@ -100,16 +105,16 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
     ({"cpu_devices": 0}, "cpu_devices must be at least 1"),
     ({"batch_size": 41}, "batch of 41 is larger than the train split"),
     ({"learning_rate": -1.0}, "learning_rate"),
-    ({"resume_from": "nowhere"}, "nowhere has no checkpoints"),
+    ({"resume_from": "nowhere"}, "there is no run in nowhere"),
   ],
 )
 def test_bad_settings_are_refused(tiny_data, tmp_path, updates, message):
-  with pytest.raises(Refusal, match=message):
+  with pytest.raises((UserError, datasets.DataError), match=message):
     run_experiment(tmp_path, data={"dir": str(tiny_data)}, **updates)
 
 
 def test_another_configuration_is_not_resumed(trained_run, tiny_data, tmp_path):
-  with pytest.raises(Refusal, match="latent_size: 4 saved, 5 now"):
+  with pytest.raises(UserError, match="latent_size: 4 saved, 5 now"):
     run_experiment(
       tmp_path, resume_from=str(trained_run), latent_size=5, data={"dir": str(tiny_data)}
     )
@@ -119,20 +124,20 @@ BLOWN_UP = {"learning_rate": 1e30, "clip_norm": 1e30, "validate_every": 0, "log_
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_data, tmp_path):
-  with pytest.raises(Refusal, match=r"step \d.*not finite.*checkpoint is intact"):
+  with pytest.raises(UserError, match=r"step \d.*not finite.*checkpoint is intact"):
     run_experiment(tmp_path, num_steps=20, data={"dir": str(tiny_data)}, **BLOWN_UP)
 
 
 def test_rewinding_has_an_end(tiny_data, tmp_path):
   options = {"on_nan": "rewind", "max_rewinds": 2, "checkpoint_every": 0, **BLOWN_UP}
-  with pytest.raises(Refusal, match="not finite"):
+  with pytest.raises(UserError, match="not finite"):
     run_experiment(tmp_path, num_steps=20, data={"dir": str(tiny_data)}, **options)
   printed = (tmp_path / "1" / "cout.txt").read_text()
   assert printed.count("back to step 0") == 2
 
 
 def test_evaluation_with_other_k_and_t(trained_run, tmp_path):
-  report = evaluate.evaluate_run(
+  report = scoring.evaluate_run(
     trained_run, tmp_path, which="last", num_images=10, num_iterations=4, num_slots=5
   )
   saved = json.loads((tmp_path / "test" / "metrics.json").read_text())
@@ -144,7 +149,7 @@ def test_evaluation_with_other_k_and_t(trained_run, tmp_path):
 
 def test_evaluation_never_reads_training_records(trained_run, tmp_path):
   with pytest.raises(Refusal, match="never looks at training records"):
-    evaluate.evaluate_run(trained_run, tmp_path, split="train")
+    scoring.evaluate_run(trained_run, tmp_path, split="train")
 
 
 def test_a_run_that_is_not_there(tmp_path):
@@ -156,7 +161,7 @@ def test_a_run_that_is_not_there(tmp_path):
 
 
 def test_missing_data_are_generated_if_asked_for(tmp_path):
-  data = {**configs.DATA, "name": "shapes", "dir": str(tmp_path), "num_train": 20}
+  data = {**runs.DATA, "name": "shapes", "dir": str(tmp_path), "num_train": 20}
   data |= {"num_validation": 3, "num_test": 2}
   with pytest.raises(datasets.DataError, match=r"datasets\.generate shapes"):
     runs.check_data(data)
@@ -174,9 +179,60 @@ def test_images_of_ones_own_train(tmp_path):
     Image.fromarray(picture).save(tmp_path / "pictures" / f"{number}.png")
   data = {"name": "images", "dir": str(tmp_path), "num_train": None}
   data |= {"num_validation": 4, "num_test": 4}
-  with pytest.raises(Refusal, match=r"datasets\.from_images"):
+  with pytest.raises(datasets.DataError, match=r"datasets\.from_images"):
     run_experiment(tmp_path / "runs", data=data)
   from_images.pack(tmp_path / "pictures", tmp_path / "images.tfrecords", size=16)
   run = run_experiment(tmp_path / "runs", num_steps=2, validate_every=0, data=data)
   assert run.info["test"]["num_images"] == 4
   assert run.info["test"]["num_foreground"] == 0  # there are no true masks
+
+
+def test_a_failing_validation_loses_nothing(tiny_data, tmp_path, monkeypatch):
+  def broken(self, batches, first_index=0):
+    raise datasets.DataError("records 40 to 47 are gone")
+
+  monkeypatch.setattr(evaluation.Evaluator, "__call__", broken)
+  with pytest.raises(Refusal, match=r"40 to 47 are gone; what was saved is intact: resume_from="):
+    run_experiment(tmp_path, data={"dir": str(tiny_data)})
+  assert (tmp_path / "1/checkpoints/ckpt-3.index").is_file()
+
+
+def test_a_validation_that_was_lost_is_made_up_for(trained_run, tiny_data, tmp_path):
+  """A run that is killed between its checkpoint and its scores."""
+  shutil.copytree(trained_run, tmp_path / "0")
+  resume.write_history(tmp_path / "0", {3: -1.0})  # that of step 6 is not there
+  shutil.rmtree(tmp_path / "0" / "checkpoints" / "best")
+  run_experiment(tmp_path, resume_from=str(tmp_path / "0"), data={"dir": str(tiny_data)})
+  history = resume.read_history(tmp_path / "1")
+  assert history == pytest.approx({3: -1.0, 6: resume.read_history(trained_run)[6]})
+  assert (tmp_path / "1/checkpoints/best/best-6.index").is_file()
+
+
+def test_best_by_the_likelihood(tiny_data, tmp_path):
+  run_experiment(tmp_path, best_by="nll", data={"dir": str(tiny_data)})
+  scores = json.loads((tmp_path / "1/metrics.json").read_text())["validation.nll"]
+  kept = resume.read_history(tmp_path / "1")
+  assert [-kept[step] for step in scores["steps"]] == pytest.approx(scores["values"])
+  best = scores["steps"][int(np.argmin(scores["values"]))]
+  assert [p.stem for p in (tmp_path / "1/checkpoints/best").glob("*.index")] == [f"best-{best}"]
+
+
+@pytest.mark.parametrize(
+  ("origin", "options", "message"),
+  [
+    ("", {"num_steps": 5}, "has done 6 steps already: num_steps=5 is less"),
+    ("/checkpoints", {}, "holds a run's checkpoints; the run is"),
+    ("", {"best_by": "luck"}, "best_by must be one of"),
+  ],
+)
+def test_what_cannot_be_resumed(trained_run, tiny_data, tmp_path, origin, options, message):
+  data = {"dir": str(tiny_data)}
+  with pytest.raises(UserError, match=message):
+    run_experiment(tmp_path, resume_from=f"{trained_run}{origin}", data=data, **options)
+
+
+def test_a_cluster_s_garbage_is_no_affair_of_one_machine(monkeypatch):
+  monkeypatch.setenv("TF_CONFIG", "{garbage")
+  config = {"strategy": "cpu", "num_devices": None, "cpu_devices": 1, "batch_size": 4, "jit": False}
+  assert runs.strategy(config).num_replicas_in_sync == 1
+  assert "TF_CONFIG" not in os.environ

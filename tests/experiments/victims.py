@@ -16,8 +16,7 @@ import time
 
 import tensorflow as tf
 
-from experiments.experiment import ex, run_commandline
-from experiments.train import commandline
+from experiments.train import command, commandline
 from iodine.training import Trainer
 from tests.experiments.conftest import TINY
 
@@ -132,7 +131,7 @@ def _train(folder, log, fault, prepare, words):
     prepare()
   code = 0
   try:
-    run_commandline(ex, commandline(["train", "with", *words]), storage=folder)
+    command.run_commandline(commandline(["train", "-F", folder, "with", *words]))
   except SystemExit as end:
     code = end.code
   sys.stdout.flush()

@@ -1,7 +1,6 @@
-"""Matching and regression on synthetic models: latents that are the factors, and shuffled ones."""
+"""Regression on synthetic models: latents that are the factors, and shuffled ones."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -129,29 +128,6 @@ def test_a_single_category_is_learnt(objects):
   assert score.score == score.constant == 1.0
 
 
-def test_matching_maximises_the_overlap_over_all_assignments():
-  rng = np.random.default_rng(4)
-  true = np.moveaxis(np.eye(4)[rng.integers(4, size=[6, 5, 5])], -1, 1)[..., None]
-  masks = rng.dirichlet(np.ones(5) * 0.3, size=[6, 5, 5])
-  masks = np.moveaxis(masks, -1, 1)[..., None]
-  slots = factors.match_slots(true, masks)
-  assert (slots[:, 0] == -1).all()
-  for n in range(6):
-    shared = np.einsum("lhwi,khwi->lk", true[n], masks[n])
-    best = max(itertools.permutations(range(5), 3), key=lambda p: shared[[1, 2, 3], p].sum())
-    np.testing.assert_array_equal(slots[n, 1:], best)
-
-
-def test_matching_leaves_out_what_is_not_there():
-  true = np.zeros([1, 4, 2, 2, 1])
-  true[0, 1, 0], true[0, 2, 1] = 1, 1  # entity 3 has no pixel
-  masks = np.zeros([1, 2, 2, 2, 1])
-  masks[0, 1] = 1  # slot 0 is empty: only one object can be had
-  slots = factors.match_slots(true, masks, num_background=0)[0]
-  assert slots[0] == slots[3] == -1
-  assert sorted(slots[1:3]) == [-1, 1]
-
-
 def codes(rng, mixing, num=800):
   """Three independent factors, and latents that are a linear map of them."""
   values = rng.uniform(-1, 1, size=[num, 3])
@@ -204,8 +180,6 @@ def test_factors_that_do_not_fit_are_refused(objects, kinds, message):
 
 
 def test_shapes_that_do_not_fit_are_refused(objects):
-  with pytest.raises(ValueError, match=r"got \[1, 2, 3, 3, 1\] and \[2, 2, 3, 3, 1\]"):
-    factors.match_slots(np.zeros([1, 2, 3, 3, 1]), np.zeros([2, 2, 3, 3, 1]))
   with pytest.raises(ValueError, match=r"expected x \[N, L\] = \[2, 3\], got \[2, 4\]"):
     factors.gather_objects(np.zeros([2, 4, 5]), np.zeros([2, 3], int), {"x": np.zeros([2, 4])})
   with pytest.raises(ValueError, match="slots below K = 4, got 4"):

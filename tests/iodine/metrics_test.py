@@ -84,35 +84,45 @@ def test_true_masks_without_any_pixel_give_nan():
   assert np.isnan(metrics.ari(nothing, one_hot(np.zeros([1, 4, 4], int), 2)))
 
 
-def covering_oracle(true, pred, num_background, weighted):
-  scores, weights = [], []
+def covering_oracle(true, pred, num_background):
+  scores = []
   for label in set(true.ravel()) - set(range(num_background)):
     entity = true == label
     segments = [pred == k for k in set(pred.ravel())]
     scores.append(max((entity & s).sum() / (entity | s).sum() for s in segments))
-    weights.append(entity.sum() if weighted else 1)
-  return np.average(scores, weights=weights) if scores else np.nan
+  return np.mean(scores) if scores else np.nan
 
 
-@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("num_background", [0, 1, 3])
-def test_segmentation_covering_against_sets_of_pixels(num_background, weighted):
+def test_segmentation_covering_against_sets_of_pixels(num_background):
   rng = np.random.default_rng(2)
   true, pred = partitions(rng, 9, 5, 6, (10, 8))
   true[3] = 0  # no foreground
   true[4] = np.where(true[4] == 3, 0, true[4])  # an entity that is not there
   pred[5] = 2  # a single segment
-  expected = [
-    covering_oracle(t, p, num_background, weighted) for t, p in zip(true, pred, strict=True)
-  ]
+  expected = [covering_oracle(t, p, num_background) for t, p in zip(true, pred, strict=True)]
   masks = one_hot(true, 5), soft(pred, 6, rng)
-  result = metrics.segmentation_covering(*masks, num_background, weighted)
+  result = metrics.segmentation_covering(*masks, num_background)
   np.testing.assert_allclose(result, expected, rtol=1e-6)
   overlaps = np.asarray(metrics.object_iou(*masks, num_background))
   assert np.isnan(overlaps[3, 1 if num_background == 0 else 0 :]).all()
-  if not weighted:
-    covered = np.isfinite(overlaps).any(axis=1)
-    np.testing.assert_allclose(np.nanmean(overlaps[covered], 1), result.numpy()[covered], rtol=1e-6)
+  covered = np.isfinite(overlaps).any(axis=1)
+  np.testing.assert_allclose(np.nanmean(overlaps[covered], 1), result.numpy()[covered], rtol=1e-6)
+
+
+def test_pixels_of_no_entity_are_scored_by_no_metric():
+  rng = np.random.default_rng(6)
+  true, pred = partitions(rng, 8, 5, 4, (12, 9))
+  counted = rng.uniform(size=true.shape) < 0.6
+  masks = one_hot(true, 5) * counted[:, None, :, :, None], soft(pred, 4, rng)
+  triples = list(zip(true, pred, counted, strict=True))
+  rand = sklearn.metrics.adjusted_rand_score
+  expected = [rand(t[c], p[c]) for t, p, c in triples]
+  np.testing.assert_allclose(metrics.ari(*masks), expected, rtol=1e-6, atol=1e-7)
+  expected = [rand(t[c & (t > 0)], p[c & (t > 0)]) for t, p, c in triples]
+  np.testing.assert_allclose(metrics.ari_fg(*masks), expected, rtol=1e-6, atol=1e-7)
+  expected = [covering_oracle(t[c], p[c], 1) for t, p, c in triples]
+  np.testing.assert_allclose(metrics.segmentation_covering(*masks), expected, rtol=1e-6)
 
 
 def test_mse_is_a_mean_over_pixels_and_channels():
@@ -128,6 +138,36 @@ def test_mask_entropy():
   result = metrics.mask_entropy(np.concatenate([uniform, hard, (uniform + hard) / 2]))
   mixed = -0.625 * np.log(0.625) - 3 * 0.125 * np.log(0.125)
   np.testing.assert_allclose(result, [np.log(4), 0, mixed], rtol=1e-6)
+
+
+def test_the_mean_leaves_out_what_has_no_score_and_of_nothing_is_nan():
+  scores = metrics.ari_fg(
+    one_hot(np.zeros([2, 3, 3], int), 2), one_hot(np.eye(3, dtype=int)[None].repeat(2, 0), 2)
+  )
+  assert np.isnan(metrics.mean_defined(scores))
+  assert metrics.mean_defined([0.25, np.nan, 0.75]).numpy() == 0.5
+  assert metrics.mean_defined(tf.constant([[1.0, 0.0]])).numpy() == 0.5
+
+
+def test_undecided_pixels_have_no_slot_with_more_than_half():
+  masks = np.array([[0.51, 0.49, 0.0], [0.5, 0.25, 0.25], [0.4, 0.3, 0.3], [0.0, 1.0, 0.0]])
+  masks = masks.T.reshape(1, 3, 2, 2, 1).astype(np.float32)
+  np.testing.assert_array_equal(metrics.undecided_pixels(masks), [0.5])
+
+
+def test_used_slots_own_a_share_of_the_hard_masks():
+  labels = np.zeros([3, 20, 10], int)
+  labels[1, 0, 0] = 4  # one pixel of 200 is the documented half percent
+  labels[2, :2], labels[2, 5] = 1, 2
+  rng = np.random.default_rng(7)
+  masks = soft(labels, 5, rng)
+  np.testing.assert_array_equal(metrics.used_slots(masks), [1, 2, 3])
+  np.testing.assert_array_equal(metrics.used_slots(masks, min_share=0.06), [1, 1, 2])
+  uniform = np.full([1, 4, 5, 5, 1], 0.25, np.float32)
+  np.testing.assert_array_equal(metrics.used_slots(uniform), [1])
+  for share in (0.0, 1.5):
+    with pytest.raises(ValueError, match="min_share above 0 and at most 1, got"):
+      metrics.used_slots(masks, share)
 
 
 @pytest.mark.parametrize("prior_stddev", [1.0, 0.8325546])
@@ -148,6 +188,8 @@ def all_scores(true, pred):
     metrics.ari_fg(true, pred),
     metrics.segmentation_covering(true, pred),
     metrics.mask_entropy(pred),
+    metrics.undecided_pixels(pred),
+    metrics.used_slots(pred),
   )
 
 

@@ -1,0 +1,211 @@
+"""One TFRecord file: its records by number, checksums verified, damage told by record."""
+
+import contextlib
+import functools
+import json
+import mmap
+import os
+import struct
+
+import numpy as np
+
+from datasets.errors import DataError
+from datasets.files import framing
+from datasets.files.writing import replacing
+
+
+class RecordFile:
+  """One TFRecord file.
+
+  Attributes:
+    path: where it lies.
+    compression: "GZIP", "ZLIB" or "".
+    skipped: numbers of the damaged records passed over so far (`on_error="skip"`).
+    lost_from: the number of the record from which on nothing could be read, or None.
+  """
+
+  def __init__(self, path, on_error: str = "raise"):
+    if on_error not in ("raise", "skip"):
+      raise DataError(f'on_error must be "raise" or "skip", got {on_error!r}')
+    self.path = os.fspath(path)
+    self.on_error = on_error
+    self.compression = framing.compression_of(self.path)
+    self.skipped, self.lost_from = [], None
+    self._offsets = self._map = None
+
+  @property
+  def random_access(self) -> bool:
+    """Whether a record can be reached without reading those before it."""
+    return not self.compression
+
+  def error(self, number: int, reason) -> DataError:
+    return DataError(
+      f"{self.path}, record {number}: {reason}; get or generate the file anew, or pass over "
+      'damaged records with on_error="skip"'
+    )
+
+  def index(self) -> dict | None:
+    """The sidecar `<file>.index.json`, where there is one that belongs to this very file."""
+    sidecar = self.path + ".index.json"
+    try:
+      index = _read_index(sidecar, os.stat(sidecar).st_mtime_ns)
+    except (OSError, ValueError):
+      return None
+    return index if index.get("size_bytes") == os.path.getsize(self.path) else None
+
+  def write_index(self, **values):
+    """Writes the sidecar; a folder that cannot be written to is not an error."""
+    values = {"size_bytes": os.path.getsize(self.path), **values}
+    with contextlib.suppress(OSError), replacing(self.path + ".index.json") as temporary:  # noqa: SIM117
+      with open(temporary, "w") as file:
+        json.dump(values, file)
+
+  def __iter__(self):
+    return self.iterate()
+
+  def iterate(self, start: int = 0, stop: int | None = None):
+    """Yields (number, payload bytes), checksums verified, for records start <= number < stop.
+
+    Raises:
+      DataError: a record is damaged and `on_error` is "raise".
+    """
+    for block in self.blocks(start, stop):
+      yield from block
+
+  def blocks(self, start: int = 0, stop: int | None = None):
+    """As `iterate`, in lists of about two megabytes of payloads."""
+    number = start
+    framed = self._frames_by_offset(start, stop) if self.random_access else None
+    framed = framed or framing.frames(self.path, self.compression, start)
+    for block, damage in framing.blocks(framed):
+      good = []
+      for payload, crc in block:
+        if stop is not None and number >= stop:
+          break
+        if crc == framing.masked_crc(payload):
+          good.append((number, payload))
+        else:
+          if good:  # what is whole comes before the complaint
+            yield good
+            good = []
+          self._pass_over(number, "its checksum is wrong: the record is corrupted")
+        number += 1
+      if good:
+        yield good
+      if stop is not None and number >= stop:
+        return
+      if damage is not None:
+        self._pass_over(number, str(damage))
+        self.lost_from = number
+
+  def _pass_over(self, number, reason):
+    if self.on_error == "raise":
+      raise self.error(number, reason)
+    if number not in self.skipped:
+      self.skipped.append(number)
+
+  def _frames_by_offset(self, start, stop):
+    offsets = self.offsets()
+    for offset, length in offsets[start:stop].tolist():
+      yield (
+        self._map[offset : offset + length],
+        struct.unpack_from("<I", self._map, offset + length)[0],
+      )
+
+  def offsets(self) -> np.ndarray:
+    """int64 [n, 2], offset and length of every payload of an uncompressed file.
+
+    Raises:
+      DataError: a record's length is corrupted or the file is cut off (`on_error` "raise").
+    """
+    if self._offsets is None:
+      with open(self.path, "rb") as file:
+        state = os.fstat(file.fileno())
+        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+      identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+      found, reason = _locate(self.path, identity)
+      if reason:
+        self._pass_over(len(found), reason)
+        self.lost_from = len(found)
+      self._offsets = found
+    return self._offsets
+
+  def read(self, numbers) -> list[bytes]:
+    """The payloads of chosen records of an uncompressed file, checksums verified.
+
+    Raises:
+      DataError: one is damaged, whatever `on_error` says.
+    """
+    places, data, payloads = self.offsets()[numbers].tolist(), self._map, []
+    for number, (offset, length) in zip(numbers, places, strict=True):
+      end = offset + length
+      payload = data[offset:end]
+      if framing.masked_crc(payload) != int.from_bytes(data[end : end + 4], "little"):
+        raise self.error(number, "its checksum is wrong: the record is corrupted")
+      payloads.append(payload)
+    return payloads
+
+  def count(self, limit: int | None = None, progress=None) -> int:
+    """How many records the file holds; a compressed file without an index is read for it.
+
+    Args:
+      limit: stop counting here.
+      progress: called with a sentence before a file has to be read through.
+    """
+    if self.random_access:
+      return len(self.offsets())
+    if index := self.index():
+      return index["num_records"]
+    large = os.path.getsize(self.path) > 1 << 26
+    if progress and large:
+      progress(f"counting the records of {self.path}, once: it has no index")
+    number = 0
+    try:
+      for _ in framing.frames(self.path, self.compression):
+        number += 1
+        if limit is not None and number >= limit:
+          return number
+    except framing.Damage as damage:
+      self._pass_over(number, str(damage))
+      self.lost_from = number
+    else:
+      if large:  # it took long enough to be remembered
+        self.write_index(num_records=number)
+    return number
+
+
+@functools.lru_cache(maxsize=32)
+def _read_index(sidecar, mtime):
+  """A sidecar's content; `mtime` makes a rewritten one another entry of the cache."""
+  with open(sidecar) as file:
+    return json.load(file)
+
+
+@functools.lru_cache(maxsize=32)
+def _locate(path, identity):
+  """Where the payloads lie, int64 [n, 2], and why the search ended early (None if it did not).
+
+  A validation opens the same file again and again, and finding 100,000 records takes a second;
+  `identity` makes a rewritten file another entry of the cache.
+  """
+  found, reason, offset = [], None, 0
+  with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    size = len(data)
+    while offset < size:
+      header = data[offset : offset + framing.HEADER]
+      if len(header) < framing.HEADER:
+        reason = "the file is cut off"
+        break
+      length = framing.payload_length(header)
+      if length < 0:
+        reason = "the record's length is corrupted"
+        break
+      offset += framing.HEADER
+      if offset + length + framing.FOOTER > size:
+        reason = "the file is cut off"
+        break
+      found.append((offset, length))
+      offset += length + framing.FOOTER
+  offsets = np.array(found, np.int64).reshape(-1, 2)
+  offsets.setflags(write=False)
+  return offsets, reason

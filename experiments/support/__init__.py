@@ -1,0 +1,1 @@
+"""What the commands share: the door (`cli`), settings and presets, runs, held-out data, results."""

@@ -1,0 +1,139 @@
+"""SavedModels of runs, and bundles: all that goes with a model that is given to others."""
+
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.support import curves, held_out, runs
+from experiments.support.errors import Refusal
+from iodine import serving
+from iodine.files import write_json
+from iodine.slot_model import SlotModel
+
+Metadata = dict[str, Any]
+
+
+def export_run(
+  run: str | os.PathLike, out: str | os.PathLike | None = None, which: str = "best"
+) -> tuple[pathlib.Path, Metadata]:
+  """Writes the SavedModel of a run's checkpoint.
+
+  Args:
+    run: the run's folder.
+    out: the SavedModel's, `run`/saved_model by default; an older SavedModel there is replaced.
+    which: "best" or "last" checkpoint.
+
+  Returns:
+    (path, metadata).
+
+  Raises:
+    Refusal: there is no such run, or `out` holds something that is no SavedModel.
+  """
+  config, model, step = runs.load_run(run, which)
+  out = pathlib.Path(run) / runs.SAVED_MODEL if out is None else pathlib.Path(out)
+  return out, export_model(model, config, step, out, test_scores(run, step))
+
+
+def export_model(
+  model: SlotModel,
+  config: Mapping[str, Any],
+  step: int,
+  out: str | os.PathLike,
+  scores: Mapping[str, Any] | None = None,
+) -> Metadata:
+  """Writes a SavedModel with the metadata of a run's configuration; returns the metadata."""
+  out = pathlib.Path(out)
+  taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+  if taken and not (out / "saved_model.pb").is_file():
+    raise Refusal(f"{out} exists and is no SavedModel: give another folder")
+  # Written beside it and moved into place, so that an interruption leaves the older one.
+  partial = out.with_name(f".{out.name}.partial")
+  shutil.rmtree(partial, ignore_errors=True)
+  described = serving.export(model, partial, metadata(config, step, scores))
+  if out.exists():
+    shutil.rmtree(out)
+  partial.rename(out)
+  return described
+
+
+def metadata(
+  config: Mapping[str, Any], step: int, scores: Mapping[str, Any] | None = None
+) -> Metadata:
+  """What a SavedModel tells beside the model's own: data set, how its images were made, scores."""
+  data = config["data"]
+  spec = runs.dataset_spec(data)
+  height, width, _ = runs.image_size(data)
+  known = {k: v for k, v in (scores or {}).items() if v == v}  # JSON has no NaN
+  return {
+    "data_set": spec.name,
+    "num_background": spec.num_background,
+    "stored_size": list(spec.image_size[:2]) if spec.image_size else None,
+    "crop": list(spec.crop) if spec.crop else None,  # top, bottom, left, right of a stored image
+    "size": [height, width],  # what the crop was resized to
+    "grayscale": bool(data["grayscale"]),
+    "legacy_resize": bool(data["legacy_resize"]),
+    "objects": [data["min_objects"], data["max_objects"]],
+    "step": step,
+    **{name: known.get(name) for name in ("ari_fg", "mse", "num_images")},
+  }
+
+
+def test_scores(run: str | os.PathLike, step: int) -> dict[str, Any] | None:
+  """The scores of a run's own test split at `step`: dict, or None where there are none."""
+  path = pathlib.Path(run) / "test" / "metrics.json"
+  try:
+    scores = json.loads(path.read_text())
+  except (FileNotFoundError, ValueError):
+    return None
+  return scores if scores.get("step") == step else None
+
+
+def bundle_run(
+  run: str | os.PathLike, folder: str | os.PathLike, which: str = "best"
+) -> tuple[pathlib.Path, Metadata]:
+  """Writes `folder` with all that goes with a model when it is given to others.
+
+  saved_model/, and as far as the run has them its config.json, test/metrics.json and metrics.json:
+  its curves, joined to those of the runs it was resumed from. Of paths of this machine only the
+  last part is kept. The folder stands for a run: `experiments.evaluate with run=FOLDER` scores it.
+
+  Returns:
+    (path of the SavedModel, metadata).
+  """
+  run, folder = pathlib.Path(run), pathlib.Path(folder)
+  path, described = export_run(run, folder / runs.SAVED_MODEL, which)
+  for name in ("config.json", "test/metrics.json"):
+    if (run / name).is_file():
+      (folder / name).parent.mkdir(parents=True, exist_ok=True)
+      write_json(folder / name, _without_places(json.loads((run / name).read_text())))
+  entries = [
+    entry._replace(data=_without_places(entry.data), run=pathlib.Path(entry.run).name)
+    for entry in held_out.learned(run)
+  ]
+  held_out.write(folder, entries)
+  recorded = curves.read(run)
+  if recorded:
+    curves.write(folder, recorded)
+  return path, described
+
+
+def _without_places(value):
+  if isinstance(value, dict):
+    return {k: _without_places(v) for k, v in value.items()}
+  if isinstance(value, list):
+    return [_without_places(v) for v in value]
+  return pathlib.Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
+
+
+def sentence(metadata: Mapping[str, Any]) -> str:
+  """The metadata in one line."""
+  size = " x ".join(map(str, metadata["image_size"]))
+  score, kind = metadata["ari_fg"], metadata.get("model", "iodine").upper()
+  return (
+    f"{kind} for {metadata['data_set']}, {size}, K {metadata['num_slots']}, "
+    f"T {metadata['num_iterations']}, step {metadata['step']}, "
+    + ("not evaluated" if score is None else f"ARI-FG {score:.3f} on held-out images")
+  )

@@ -1,0 +1,37 @@
+"""Which exceptions are told to the user in a sentence; all others keep their traceback."""
+
+import errno
+import pathlib
+
+import datasets
+from iodine.errors import UserError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+class Refusal(UserError):
+  """What was asked for cannot be done; one sentence says why."""
+
+
+def sentence(error: BaseException) -> str | None:
+  """What a user is told about an exception, in one line; None where it is a bug of ours."""
+  text = _sentence(error)
+  return None if text is None else " ".join(text.split())
+
+
+def _sentence(error):
+  if isinstance(error, UserError | datasets.DataError):
+    return str(error)
+  if isinstance(error, OSError):
+    return _of_file(error)
+  return None
+
+
+def _of_file(error):
+  """An operating system's error that names a file of the user's, or says that a disk is full."""
+  if error.filename is None:
+    return error.strerror if error.errno in _FULL else None
+  path = pathlib.Path(error.filename if isinstance(error.filename, str) else str(error.filename))
+  ours = path.suffix == ".py" or "site-packages" in path.parts
+  return None if ours or error.strerror is None else f"{path}: {error.strerror}"

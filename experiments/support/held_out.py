@@ -1,0 +1,189 @@
+"""Which records a model has ever learned from, and scenes that are none of them.
+
+A run keeps the list in `trained_records.json`, with those of the runs that it was resumed from;
+bundles have it too. Runs that are older than the file are looked up in their configurations.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+import datasets
+from datasets import pipeline
+from experiments.support import runs
+from experiments.support.errors import Refusal
+from experiments.support.runs import Data
+from iodine.files import write_json
+
+FILE = "trained_records.json"
+_FILE_KEYS = ("name", "path", "dir")
+_COUNT_KEYS = ("num_train", "num_validation", "num_test")
+
+
+class Learned(NamedTuple):
+  """Records that a model has seen: the first ones of a file.
+
+  Attributes:
+    data: name, path and dir of the file, and how it was split.
+    stop: the number of the first record that was not used; None: as the split says.
+    fingerprint: of the file's first scene, by which it is known in another place; None in old runs.
+    run: the folder of the run, for messages.
+  """
+
+  data: dict[str, Any]
+  stop: int | None
+  fingerprint: str | None
+  run: str
+
+
+def learned(folder: str | os.PathLike) -> list[Learned]:
+  """What the run in a folder, or the model of a bundle, has learned from.
+
+  Raises:
+    Refusal: there is no run, or its list is damaged.
+  """
+  path = pathlib.Path(folder) / FILE
+  if not path.is_file():
+    return _from_configurations(pathlib.Path(folder))
+  try:
+    return [Learned(**entry) for entry in json.loads(path.read_text())]
+  except (ValueError, TypeError) as error:
+    raise Refusal(f"{path} is damaged: {error}") from error
+
+
+def _from_configurations(folder, seen=()):
+  """Of a run that is older than the list, through its `resume_from`."""
+  config = runs.training_config(folder)
+  found = [Learned(_place(config["data"]), None, None, str(folder))]
+  origin = config.get("resume_from")
+  if origin and origin not in seen and (pathlib.Path(origin) / "config.json").is_file():
+    if (pathlib.Path(origin) / FILE).is_file():
+      return learned(origin) + found
+    return _from_configurations(pathlib.Path(origin), (*seen, origin)) + found
+  return found
+
+
+def record(folder: str | os.PathLike, data: Data, before: Sequence[Learned] = ()) -> list[Learned]:
+  """Writes into a run's folder what it is about to learn from.
+
+  Args:
+    folder: the run's.
+    data: of its configuration.
+    before: what the run that it goes on from had learned from.
+  """
+  own = Learned(_place(data), split_records(data)["train"].stop, fingerprint(data), str(folder))
+  known = [entry for entry in before if entry[:3] != own[:3]]
+  everything = [*known, own]
+  write(folder, everything)
+  return everything
+
+
+def write(folder: str | os.PathLike, entries: Sequence[Learned]) -> None:
+  """Writes the list of a run or a bundle."""
+  write_json(pathlib.Path(folder) / FILE, [entry._asdict() for entry in entries])
+
+
+def split_records(data: Data) -> dict[str, range]:
+  """The numbers of the records of each split; raises datasets.DataError without the file."""
+  counts = [data[key] for key in _COUNT_KEYS]
+  count = _source(data).count(None if counts[0] is None else sum(counts))
+  return datasets.split_ranges(count, *counts)
+
+
+def fingerprint(data: Data) -> str:
+  """Tells files apart, wherever they lie and however they are packed, by the first scene."""
+  source = _source(data)
+  source.count(1)
+  _, scene = next(source.iterate(0, 1))
+  return hashlib.sha256(scene["image"].tobytes()).hexdigest()[:16]
+
+
+def _source(data):
+  options = {"data_dir": data["dir"], "image_size": data["image_size"]}
+  return pipeline.Source(runs.dataset_spec(data), data["path"], **options)
+
+
+def _place(data):
+  return {key: data.get(key) for key in (*_FILE_KEYS, "image_size", *_COUNT_KEYS)}
+
+
+def check(entries: Sequence[Learned], data: Data, splits: Sequence[str]) -> None:
+  """Checks that no record of some splits is one that was learned from.
+
+  Args:
+    entries: of `learned`.
+    data: the configuration of what is to be scored.
+    splits: of "validation" and "test".
+
+  Raises:
+    Refusal: there is one.
+    datasets.DataError: a file is missing or damaged.
+  """
+  ranges = own = None
+  for entry in entries:
+    same_place = all(entry.data[key] == data[key] for key in _FILE_KEYS)
+    if same_place and all(entry.data[key] == data[key] for key in _COUNT_KEYS):
+      continue  # the same split, whose parts have nothing in common
+    if not same_place:
+      if entry.fingerprint is None or entry.data["name"] != data["name"]:
+        continue
+      own = own or fingerprint(data)
+      if own != entry.fingerprint:
+        continue
+    stop = entry.stop
+    if stop is None:
+      stop = split_records({**data, **entry.data})["train"].stop
+    ranges = ranges or split_records(data)
+    for split in splits:
+      if len(ranges[split]) and ranges[split].start < stop:
+        counts = ", ".join(f"data.{key}={data[key]}" for key in _COUNT_KEYS)
+        raise Refusal(
+          f"with {counts} the {split} split would hold records that the model was trained on: "
+          f"{entry.run} learned from the first {stop:,}"
+        )
+
+
+def scenes(
+  data: Data,
+  split: str,
+  num_images: int,
+  batch_size: int,
+  entries: Sequence[Learned],
+) -> tf.data.Dataset:
+  """The first scenes of a held-out split, in order, as batches.
+
+  Args:
+    data: of a configuration.
+    split: "validation" or "test".
+    num_images: at most.
+    batch_size: scenes at a time.
+    entries: what the model that is to be looked at has learned from.
+
+  Raises:
+    Refusal: it has learned from these, or the split is no held-out one.
+  """
+  if split not in ("validation", "test"):
+    raise Refusal(
+      f"evaluation never looks at training records: split is validation or test, got {split!r}"
+    )
+  check(entries, data, [split])
+  return runs.load_data(
+    data,
+    split,
+    batch_size,
+    shuffle=False,
+    num_epochs=1,
+    drop_remainder=False,
+    num_images=num_images,
+  )
+
+
+def describe(entries: Sequence[Mapping[str, Any] | Learned]) -> str:
+  """What was learned from, for reports."""
+  parts = [f"{e.data['name']}: the first {e.stop:,}" for e in entries if e.stop is not None]
+  return "; ".join(dict.fromkeys(parts))

@@ -1,0 +1,213 @@
+"""Presets as data: one a data set, and modifiers on top of them.
+
+Keys are those of the models' settings, of `iodine.training.TrainingConfig` and of `settings`; what
+is not said here has its default there. "Paper" is Greff et al. 2019, mostly its Appendix C.
+
+A modifier is a function of what it modifies. It gets
+
+  current: the values so far, flat (`data.name`), what the user wrote among them;
+  asked: the keys that the user wrote, in files too,
+
+and returns flat values. One that chooses another model says so: {"model": "monet", ...}. It comes
+before all others; of a preset that model then has `scenes` only, none of IODINE's nets. What the
+user wrote wins over all of them.
+"""
+
+from collections.abc import Callable, Mapping, Set
+from typing import Any
+
+Values = dict[str, Any]
+Modifier = Callable[[Mapping[str, Any], Set[str]], Values]
+
+# The data sets: what their scenes are, for every model.
+# CLEVR6: 3 to 6 objects; "full" CLEVR: 3 to 10 (paper, B.1). 70,000 images for training.
+SCENES: dict[str, Values] = {
+  "tetrominoes": {
+    "data.name": "tetrominoes",
+    "data.num_train": 60_000,  # paper, B.3
+    "num_slots": 4,
+  },
+  "multi_dsprites": {
+    "data.name": "multi_dsprites",
+    "data.num_train": 60_000,  # paper, B.2
+    "num_slots": 6,
+  },
+  "multi_dsprites_binarized": {
+    "data.name": "multi_dsprites_binarized",
+    "data.num_train": 60_000,
+    "num_slots": 4,  # 2 or 3 sprites and the background
+  },
+  "shapes": {
+    "data.name": "shapes",
+    "data.num_train": 60_000,
+    "num_slots": 4,
+  },
+  "clevr6": {
+    "data.name": "clevr",
+    "data.num_train": 70_000,
+    "data.num_validation": 15_000,  # before the filter; evaluation takes the first 320 behind it
+    "data.num_test": 15_000,
+    "data.min_objects": 3,
+    "data.max_objects": 6,
+    "num_slots": 7,
+  },
+  "clevr": {
+    "data.name": "clevr",
+    "data.num_train": 70_000,
+    "data.num_validation": 15_000,
+    "data.num_test": 15_000,
+    "data.min_objects": 3,
+    "data.max_objects": 10,
+    "num_slots": 11,
+  },
+}
+
+# IODINE's nets (Appendix C). Shapes and the binarised sprites have no table of their own.
+CLEVR_NETS = {
+  "num_iterations": 5,
+  "latent_size": 64,
+  "decoder_channels": [64, 64, 64, 64],
+  "decoder_kernel": 3,
+  "encoder_channels": [64, 64, 64, 64],
+  "encoder_kernel": 3,
+  "encoder_stride": 2,
+  "mlp_sizes": [256],
+  "lstm_size": 256,
+}
+SPRITE_NETS = {
+  "num_iterations": 5,
+  "latent_size": 16,
+  "decoder_channels": [32, 32, 32, 32],
+  "decoder_kernel": 5,
+  "encoder_channels": [32, 32, 32],
+  "encoder_kernel": 5,
+  "encoder_stride": 1,  # the released code: 2
+  "mlp_sizes": [128],
+  "lstm_size": 128,
+}
+TETRIS_NETS = {
+  "num_iterations": 5,
+  "latent_size": 32,
+  "decoder_channels": [32, 32, 32, 32],
+  "decoder_kernel": 5,
+  "encoder_channels": [32, 32, 32],
+  "encoder_kernel": 5,
+  "encoder_stride": 1,  # the released code: 2
+  "mlp_sizes": [128],
+  "lstm_size": 0,  # no LSTM
+}
+NETS: dict[str, Values] = {
+  "tetrominoes": TETRIS_NETS,
+  "multi_dsprites": SPRITE_NETS,
+  "multi_dsprites_binarized": SPRITE_NETS,
+  "shapes": SPRITE_NETS,
+  "clevr6": CLEVR_NETS,
+  "clevr": CLEVR_NETS,
+}
+DEFAULT = "tetrominoes"  # where no data set is named
+IODINE = "iodine"
+
+
+def preset(name: str, model: str = IODINE) -> Values:
+  """The values of a data set's preset for a kind of model."""
+  nets = NETS[name] if model == IODINE else {}
+  return {"preset": name, **SCENES[name], **nets}
+
+
+# The released code, where it differs from the paper, on top of any data set.
+RELEASED: Values = {
+  "likelihood": "logistic",
+  "sigma": 0.03,
+  "latent_scale": "variance",
+  "capacity_channels": True,
+  "final_decode": True,
+  "log_space_inputs": True,
+  "batch_mean_gradients": True,
+  "activate_mlp_output": False,
+  "encoder_stride": 2,
+  "learning_rate_schedule": "exponential",
+  "learning_rate_decay": 0.1,
+  "learning_rate_decay_steps": 1_000_000,
+  "beta1": 0.95,
+}
+# Its learning rate is base * sqrt(batch / batch of its paper run), by data set.
+RELEASED_LEARNING_RATE = {"clevr": (1e-3, 32), "multi_dsprites": (3e-4, 128), "other": (3e-4, 256)}
+
+
+def released(current: Mapping[str, Any], asked: Set[str]) -> Values:
+  """The released code's choices, where they differ from the paper's."""
+  clevr = current["preset"].startswith("clevr")
+  family = "clevr" if clevr else "multi_dsprites" if "dsprites" in current["preset"] else "other"
+  base, paper_batch = RELEASED_LEARNING_RATE[family]
+  return {
+    **RELEASED,
+    "coordinate_type": "linear" if clevr else "cosine",
+    "learning_rate": base * (current["batch_size"] / paper_batch) ** 0.5,
+    **({"mlp_sizes": [256, 256]} if clevr else {}),
+  }
+
+
+# What two CPU cores can train; docs/quick.md tells how it was found.
+QUICK: Values = {
+  "num_iterations": 5,
+  "latent_size": 16,
+  "sigma": 0.5,
+  "kl_weight": 0.12,
+  "log_space_inputs": True,
+  "decoder_channels": [32, 32, 32],
+  "decoder_kernel": 3,
+  "encoder_channels": [32, 64, 64],
+  "encoder_kernel": 3,
+  "encoder_stride": 2,
+  "mlp_sizes": [128],
+  "lstm_size": 0,
+  "learning_rate": 1.5e-3,
+  "learning_rate_schedule": "trapezoidal",
+  "warmup_steps": 100,
+  "num_steps": 5000,
+  "cpu_devices": 2,
+  "checkpoint_every": 250,
+  "validate_every": 250,
+}
+
+
+QUICK_OF_PRESET: dict[str, Values] = {
+  "tetrominoes": {
+    # A slot for each piece: before black a fourth has nothing to do but to split one of them. At
+    # first it helps, for then every piece soon has one.
+    "num_slots": 3,
+    "num_iterations": 8,
+    "curriculum": [{"until": 1500, "num_slots": 4, "num_iterations": 6}],
+    "decoder_upsampling": 3,
+    "kl_weight": 0.75,
+    "num_steps": 2500,
+  },
+  "multi_dsprites_binarized": {
+    "data.image_size": [32, 32],
+    "num_iterations": 6,
+    "decoder_upsampling": 2,
+    "kl_weight": 0.8,
+    "num_steps": 2000,
+  },
+}
+
+
+# The same for the other models, by kind and data set; what all of them have in common.
+QUICK_TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_every": 250}
+QUICK_OF_MODEL: dict[str, Callable[[str], Values]] = {}
+
+
+def quick(current: Mapping[str, Any], asked: Set[str]) -> Values:
+  """Small nets, for two CPU cores. Who asks for a K or T gets it from the first step on."""
+  if current["model"] != IODINE:
+    own = QUICK_OF_MODEL.get(current["model"], lambda _: {})(current["preset"])
+    return {**QUICK_TRAINING, **own}
+  values = {**QUICK, **QUICK_OF_PRESET.get(current["preset"], {})}
+  if {"num_slots", "num_iterations"} & asked:
+    values["curriculum"] = []
+  return values
+
+
+# Other models, by their kind; each comes with its files.
+MODELS: dict[str, Modifier] = {}
+MODIFIERS: dict[str, Modifier] = {**MODELS, "released": released, "quick": quick}

@@ -1,0 +1,97 @@
+"""How far a run is: a live bar on a terminal, plain lines elsewhere and in the record."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+import tqdm
+
+LINE_EVERY = 30.0  # seconds between plain lines
+
+
+class Progress:
+  """Counts steps.
+
+  Args:
+    total: steps in all.
+    start: steps done before.
+    images_per_step: for images/s.
+    unit: what is counted.
+    quiet: show nothing and write nothing.
+  """
+
+  def __init__(
+    self,
+    total: int,
+    start: int = 0,
+    images_per_step: int = 1,
+    unit: str = "step",
+    quiet: bool = False,
+  ):
+    self._total, self._start, self._images = total, start, images_per_step
+    self._began = self._last_line = time.monotonic()
+    self._first = True
+    self._quiet = quiet
+    terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
+    self._bar = tqdm.tqdm(
+      total=total,
+      initial=start,
+      unit=unit,
+      file=sys.__stderr__,
+      dynamic_ncols=True,
+      disable=quiet or not terminal,
+    )
+
+  def images_per_second(self, step: int) -> float:
+    """Mean since the start, the first step (tracing) left out."""
+    return (step - self._start) * self._images / max(time.monotonic() - self._began, 1e-9)
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Leaves the time of what is done inside out of images/s."""
+    began = time.monotonic()
+    try:
+      yield
+    finally:
+      self._began += time.monotonic() - began
+
+  def update(self, step: int) -> None:
+    """One more step is done: `step` in all."""
+    if self._first:  # its time is mostly tracing
+      self._first = False
+      self._start, self._began = step, time.monotonic()
+    self._bar.update(1)
+
+  def rewind(self, step: int) -> None:
+    """Training went back to a step."""
+    self._bar.n = self._start = step
+    self._began = time.monotonic()
+
+  def show(self, step: int, values: Mapping[str, float]) -> None:
+    """Shows values (name -> float) beside the bar, and now and then as a line."""
+    rate = self.images_per_second(step)
+    text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    self._bar.set_postfix_str(f"{rate:.0f} images/s, {text}", refresh=False)
+    now = time.monotonic()
+    if now - self._last_line >= LINE_EVERY or step >= self._total:
+      self._last_line = now
+      if rate:  # unknown at the first step
+        left = (self._total - step) * self._images / rate
+        text += f", {rate:.0f} images/s, {_clock(left)} left"
+      self.write(f"step {step}/{self._total}: {text}")
+
+  def write(self, line: str) -> None:
+    """A line above the bar, which also goes into the run's captured output."""
+    if not self._quiet:
+      self._bar.write(line, file=sys.stdout)
+      sys.stdout.flush()
+
+  def close(self) -> None:
+    self._bar.close()
+
+
+def _clock(seconds):
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,169 @@
+"""The scores of a run and the figures that go with them: at the end of training, in `evaluate`."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from experiments.support import held_out, runs
+from experiments.support.held_out import Learned
+from experiments.support.results import save
+from iodine import evaluation, plotting
+from iodine.files import write_json
+from iodine.outputs import SlotOutput
+from iodine.slot_model import SlotModel
+
+
+class Subject(NamedTuple):
+  """A model, the data it is looked at with, and how.
+
+  Attributes:
+    model: the model.
+    data: the `data` of a configuration.
+    split: "test" or "validation".
+    learned: what the model has learned from.
+    num_iterations: T, the model's by default.
+    num_slots: K, the model's by default.
+    seed: of the samples.
+  """
+
+  model: SlotModel
+  data: Mapping[str, Any]
+  split: str
+  learned: Sequence[Learned]
+  num_iterations: int | None = None
+  num_slots: int | None = None
+  seed: int = 0
+
+  @property
+  def num_background(self) -> int:
+    """How many of the first true masks are background."""
+    return runs.dataset_spec(self.data).num_background
+
+
+def evaluate_run(
+  run: str | os.PathLike,
+  out: str | os.PathLike,
+  which: str = "best",
+  split: str = "test",
+  num_images: int = 320,
+  num_iterations: int | None = None,
+  num_slots: int | None = None,
+  batch_size: int = 16,
+  data: Mapping[str, Any] | None = None,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Scores a run's checkpoint and writes metrics.json and three figures into `out`/`split`.
+
+  Args:
+    run: its folder, or a bundle's.
+    out: where the results go.
+    which: "best" or "last" checkpoint.
+    split: "test" or "validation".
+    num_images: at most.
+    num_iterations: T, the run's by default.
+    num_slots: K, the run's by default.
+    batch_size: images at a time.
+    data: keys of the run's `data` to change.
+    seed: of the posterior samples.
+
+  Returns:
+    dict: `summary` (means at the last iteration), `figures` and `metrics` (paths).
+
+  Raises:
+    UserError: there is no such run; the split would hold records that it was trained on.
+    datasets.DataError: the data is missing, damaged or another.
+  """
+  config, model, step = runs.load_run(run, which)
+  data = {**config["data"], **(data or {}), "generate": False}
+  learned = held_out.learned(run)
+  subject = Subject(model, data, split, learned, num_iterations, num_slots, seed)
+  held_out.check(learned, data, [split])
+  print(f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split")
+  scores = score(subject, num_images, batch_size)
+  summary = {**evaluation.summarize(scores), "step": step}
+  out = pathlib.Path(out) / split  # Sacred has a metrics.json of its own in `out`
+  out.mkdir(parents=True, exist_ok=True)
+  metrics = out / "metrics.json"
+  curves = {
+    name: {str(q): np.nanquantile(values, q, axis=0).tolist() for q in (0.25, 0.5, 0.75)}
+    for name, values in scores.items()
+    if np.isfinite(values).any()  # some need true masks
+  }
+  write_json(metrics, {"run": str(run), "split": split, **summary, "quantiles": curves})
+  figures = {
+    "decomposition": draw_decomposition(subject, 6),
+    "refinement": draw_refinement(subject),
+    "iterations": plotting.curves_per_iteration(
+      ari=scores["ari_fg"], mse=scores["mse"], kl=scores["kl"]
+    ),
+  }
+  return {
+    "summary": summary,
+    "metrics": str(metrics),
+    "figures": [save(figure, out / name) for name, figure in figures.items()],
+  }
+
+
+def score(subject: Subject, num_images: int, batch_size: int) -> dict[str, np.ndarray]:
+  """Scores by image and decode; see iodine.evaluation.Evaluator."""
+  evaluator = evaluation.Evaluator(
+    subject.model, subject.num_iterations, subject.num_slots, subject.num_background, subject.seed
+  )
+  return evaluator(scenes(subject, num_images, batch_size))
+
+
+def scenes(subject: Subject, num_images: int, batch_size: int) -> tf.data.Dataset:
+  """The first scenes of the subject's split; see held_out.scenes."""
+  return held_out.scenes(subject.data, subject.split, num_images, batch_size, subject.learned)
+
+
+def decompose(subject: Subject, num_images: int) -> tuple[dict[str, Any], SlotOutput]:
+  """The first scenes of a split, and every decode of them, [D, B]."""
+  batch = next(iter(scenes(subject, num_images, num_images)))
+  output = subject.model(
+    batch["image"],
+    num_iterations=subject.num_iterations,
+    num_slots=subject.num_slots,
+    seed=[subject.seed, 1],
+  )
+  return batch, output
+
+
+def draw_decomposition(subject: Subject, num_images: int) -> Figure:
+  """Image, true masks, reconstruction, masks and slots of the first scenes."""
+  batch, output = decompose(subject, num_images)
+  last = output.at(-1)
+  return plotting.decomposition(
+    batch["image"].numpy(),
+    batch["mask"].numpy() if "mask" in batch else None,
+    last.reconstruction.numpy(),
+    last.masks.numpy(),
+    last.means.numpy(),
+    num_background=subject.num_background,
+  )
+
+
+def draw_refinement(subject: Subject) -> Figure:
+  """The first scene over the iterations."""
+  batch, output = decompose(subject, 1)
+  return plotting.refinement(
+    batch["image"][0].numpy(),
+    output.masks[:, 0].numpy(),
+    output.means[:, 0].numpy(),
+    output.reconstruction[:, 0].numpy(),
+  )
+
+
+def sentence(summary: Mapping[str, float]) -> str:
+  """The scores in one line."""
+  ari = f"ARI-FG {summary['ari_fg']:.3f}, " if summary["num_foreground"] else ""
+  kl = f", KL {summary['kl']:.1f} nats" if np.isfinite(summary["kl"]) else ""
+  return (
+    f"{ari}MSE {summary['mse']:.5f}{kl} "
+    f"({summary['num_images']} images, {summary['num_foreground']} with foreground)"
+  )

@@ -1,0 +1,278 @@
+"""What the studies of finished runs share: which runs, which scenes.
+
+A study is a Settings class, a Command, a main function that opens its runs, and a Results:
+
+  class DecompositionSettings(StudySettings):
+    num_images: Count = 8
+
+  command = Command("decompositions", DecompositionSettings, OtherData, storage=beside("..."))
+
+  @command.main
+  def decompositions(_run, _config):
+    subject, results = open_run(_config), Results(_run)
+    results.figure("decompositions", ...)
+    return results.done()
+"""
+
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import datasets
+from experiments.support import grid, held_out, paths, presets, runs
+from experiments.support.errors import Refusal
+from experiments.support.held_out import Learned
+from experiments.support.progress import Progress
+from iodine import evaluation, latents
+from iodine.slot_model import SlotModel
+
+Config = Mapping[str, Any]
+
+
+def beside(name: str) -> Callable[[Config], str]:
+  """A storage: a folder under the run that a study is about, or beside the first of several."""
+
+  def folder(config):
+    paths = find_runs(config)
+    if not paths:
+      raise Refusal("say which run: with run=runs/3, or several: with runs=[runs/3,runs/4]")
+    for path in paths:
+      runs.training_config(path)  # before anything is written there
+    return str(paths[0] / name if len(paths) == 1 else paths[0].parent / name)
+
+  return folder
+
+
+class Subject(NamedTuple):
+  """A run with its model, and the data it is to be looked at with."""
+
+  folder: str
+  config: dict[str, Any]
+  model: SlotModel
+  step: int
+  data: dict[str, Any]
+  learned: Sequence[Learned] = ()
+
+  @property
+  def spec(self) -> datasets.DatasetSpec:
+    """Of the data."""
+    return runs.dataset_spec(self.data)
+
+  @property
+  def preset(self) -> str:
+    """Name of the preset whose data these are, or of the data set."""
+    spec, name = self.spec, self.config.get("preset") or self.data["name"]
+    return spec.name if runs.dataset_spec(self.config["data"]).name != spec.name else name
+
+  @property
+  def dataset(self) -> str:
+    """The data set's name, with the image size where that is not the data set's own."""
+    height, width, _ = self.model.config.image_size
+    spec, name = self.spec, self.preset
+    if name in presets.SCENES:
+      spec = datasets.get_spec(presets.SCENES[name]["data.name"])
+    own = spec.training_size or (spec.image_size or (height, width))[:2]
+    return name if (height, width) == tuple(own) else f"{name} ({height} x {width})"
+
+  @property
+  def num_decodes(self) -> int:
+    """How often training decodes an image: T, or T + 1 with `final_decode`."""
+    return int(self.model.timeline(self.model.config.num_iterations).num_decodes)
+
+  def evaluator(
+    self, config: Config, num_iterations: int | None = None, num_slots: int | None = None
+  ) -> evaluation.Evaluator:
+    """Evaluator with a configuration's T, K and seed, where no others are given."""
+    return evaluation.Evaluator(
+      self.model,
+      config["num_iterations"] if num_iterations is None else num_iterations,
+      config["num_slots"] if num_slots is None else num_slots,
+      self.spec.num_background,
+      config["seed"],
+    )
+
+
+def open_runs(config: Config) -> list[Subject]:
+  """Restores the runs that a configuration names.
+
+  Args:
+    config: of a study, with the keys of `StudySettings` and `ChangedData`.
+
+  Raises:
+    UserError: no run is named; a run or its checkpoint is missing; the data has images of another
+      size; the split would hold records that the run was trained on.
+    datasets.DataError: the data is missing or damaged.
+  """
+  paths = find_runs(config)
+  if not paths:
+    raise Refusal("say which run: with run=runs/3, or several: with runs=[runs/3,runs/4]")
+  changes = {k: v for k, v in config["data"].items() if v != "run"}
+  splits = [config["split"]] if "split" in config else ["validation", "test"]
+  return [_open(path, config["checkpoint"], changes, splits) for path in paths]
+
+
+def open_run(config: Config) -> Subject:
+  """The one run of a study that is about one; see `open_runs`."""
+  subjects = open_runs(config)
+  if len(subjects) > 1:
+    raise Refusal(f"this experiment is about one run, got {len(subjects)}")
+  return subjects[0]
+
+
+def same_data(subjects: Sequence[Subject]) -> None:
+  """Raises Refusal where runs that are to be compared have different data."""
+  for subject in subjects[1:]:
+    if subject.dataset != subjects[0].dataset:
+      raise Refusal(
+        f"{subjects[0].folder} is about {subjects[0].dataset}, {subject.folder} about "
+        f"{subject.dataset}: compare runs on the same data set"
+      )
+
+
+def find_runs(config: Config) -> list[pathlib.Path]:
+  """The folders that `run` and `runs` name; Refusal where one names none.
+
+  What exists under exactly the name that is given is taken; see `paths.find`.
+  """
+  found = []
+  if config.get("run") is not None:
+    found.append(pathlib.Path(paths.name(config["run"], "run")))
+  runs_ = config.get("runs")
+  if runs_ is not None:
+    named = paths.find(runs_, "runs", "run")
+    sweeps = [p for p in named if (p / grid.INDEX).is_file()]
+    named = [run for p in named for run in ((p in sweeps and grid.done_runs(p)) or [p])]
+    if set(str(runs_)) & set("*?"):  # of a pattern, the training runs only
+      named = [p for p in named if (p / runs.CHECKPOINTS).is_dir() or runs.is_bundle(p)]
+    if not named:
+      raise Refusal(f"there is no run in {runs_}")
+    found += named
+  return list(dict.fromkeys(found))
+
+
+def _open(path, which, changes, splits):
+  config, model, step = runs.load_run(path, which)
+  data = {**config["data"], **changes, "generate": False}  # scenes made anew would be others
+  if data["name"] != config["data"]["name"] and "path" not in changes:
+    data["path"] = None
+  size, expected = _size(data), tuple(model.config.image_size)
+  if size is not None and size != expected:
+    raise Refusal(
+      f"{path} was trained on {config['data']['name']} with images of {_by(expected)}, "
+      f"{data['name']} has {_by(size)}"
+    )
+  runs.check_data(data)
+  learned = held_out.learned(path)
+  held_out.check(learned, data, splits)
+  return Subject(str(path), config, model, step, data, learned)
+
+
+def _size(data):
+  """As runs.image_size; None where only the file tells."""
+  return None if runs.dataset_spec(data).image_size is None else tuple(runs.image_size(data))
+
+
+def _by(size):
+  return " x ".join(map(str, size))
+
+
+def scenes(
+  subject: Subject,
+  config: Config,
+  split: str | None = None,
+  num_images: int | None = None,
+  **data: Any,
+) -> Iterator[dict[str, Any]]:
+  """Batches of held-out scenes, with a progress bar.
+
+  Args:
+    subject: a Subject.
+    config: the study's configuration: split, num_images and batch_size.
+    split: instead of the configuration's.
+    num_images: instead of the configuration's.
+    **data: changes to the subject's data, as max_objects.
+
+  Yields:
+    scene batches, in the order of the file.
+  """
+  split = split or config["split"]
+  num_images = num_images or config["num_images"]
+  data = {**subject.data, **data}
+  progress = Progress(math.ceil(num_images / config["batch_size"]), unit="batch")
+  try:
+    batches = held_out.scenes(data, split, num_images, config["batch_size"], subject.learned)
+    for i, batch in enumerate(batches):
+      yield batch
+      progress.update(i + 1)
+  finally:
+    progress.close()
+
+
+def score(
+  subject: Subject,
+  config: Config,
+  num_iterations: int | None = None,
+  num_slots: int | None = None,
+  evaluator: evaluation.Evaluator | None = None,
+  **data: Any,
+) -> dict[str, np.ndarray]:
+  """Scores by image and decode, as iodine.evaluation.Evaluator gives them: dict of [N, D].
+
+  Args:
+    subject: a Subject.
+    config: the study's configuration.
+    num_iterations: T, instead of the configuration's.
+    num_slots: K, instead of the configuration's.
+    evaluator: one of the subject's that is there already: it need not be traced again.
+    **data: changes to the subject's data.
+  """
+  evaluator = evaluator or subject.evaluator(config, num_iterations, num_slots)
+  return evaluator(scenes(subject, config, **data))
+
+
+def collect(
+  subject: Subject, config: Config, split: str | None = None, num_images: int | None = None
+) -> latents.Latents:
+  """Latents of held-out scenes.
+
+  Raises:
+    Refusal: the model has none.
+  """
+  check_latents(subject)
+  return latents.collect(
+    subject.model,
+    scenes(subject, config, split, num_images),
+    config["num_iterations"],
+    config["num_slots"],
+    subject.spec.num_background,
+    config["seed"],
+  )
+
+
+def check_latents(subject: Subject) -> None:
+  """Raises Refusal for a model without latents."""
+  if subject.model.latent_size is None:
+    kind = subject.model.config.model
+    raise Refusal(f"{subject.folder} is a {kind}, whose slots have no latents to look at")
+
+
+def factor_kinds(
+  subject: Subject, collected: latents.Latents, names: Sequence[str] | None = None
+) -> dict[str, datasets.Factor]:
+  """Kinds of the factors to look at, all by default: by name.
+
+  Raises:
+    Refusal: the data has no true masks, no factors, or not those that are named.
+  """
+  known = {k: v for k, v in subject.spec.factors.items() if k in collected.factors}
+  if collected.slots is None:
+    raise Refusal(f"{subject.data['name']} has no true masks, by which objects find their slots")
+  if not known:
+    raise Refusal(f"{subject.data['name']} has no factors to predict")
+  for name in names or ():
+    if name not in known:
+      raise Refusal(f"{subject.data['name']} has no factor {name!r}; there are: {', '.join(known)}")
+  return {name: known[name] for name in names or known if len(known[name].shape) < 2}

@@ -1,0 +1,401 @@
+"""datasets.load: splits, filters, order, resuming, slices, damage, and what a batch holds."""
+
+import dataclasses
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import datasets
+from datasets import files as records
+from datasets.generators import multi_dsprites, tetrominoes
+from datasets.pipeline.order import Batches
+from tests.datasets.helpers import stored
+
+TETRIS = datasets.get_spec("tetrominoes_quick")
+SPRITES = datasets.get_spec("multi_dsprites")
+
+
+@pytest.fixture(scope="module")
+def tetris():
+  arrays = tetrominoes.generate_chunk(0, 0, image_size=14, block_size=2)
+  return [{k: v[i] for k, v in arrays.items()} for i in range(100)]
+
+
+@pytest.fixture(scope="module")
+def records_of(tmp_path_factory, tetris):
+  """A hundred scenes: name -> path, for both layouts and for ten per shard."""
+  folder = tmp_path_factory.mktemp("files")
+  paths = {}
+  for layout in ("compact", "released"):
+    paths[layout] = str(folder / layout)
+    records.write_records(paths[layout], tetris, TETRIS, layout)
+  paths["shards"] = [str(folder / f"shard-{i}") for i in range(4)]
+  for i, path in enumerate(paths["shards"]):
+    records.write_records(
+      path, tetris[25 * i : 25 * i + 25], TETRIS, ["compact", "released"][i % 2]
+    )
+  return paths
+
+
+WAYS = [("compact", True), ("compact", False), ("released", True), ("released", False)]
+SMALL = {"num_validation": 20, "num_test": 10}
+GROUPS = {
+  "splits": datasets.Splits,
+  "filter": datasets.Filter,
+  "order": datasets.Order,
+  "form": datasets.Form,
+}
+
+
+def load(path, spec=TETRIS, **kwargs):
+  """datasets.load with its groups of options spelt flat."""
+  defaults = {"batch_size": 8, "shuffle": True, "drop_remainder": True, "num_epochs": 1, **SMALL}
+  options = {**defaults, **kwargs}
+  groups = {
+    name: kind(
+      **{f.name: options.pop(f.name) for f in dataclasses.fields(kind) if f.name in options}
+    )
+    for name, kind in GROUPS.items()
+  }
+  return datasets.load(spec, path, **groups, **options)
+
+
+def flat(batches):
+  return list(itertools.chain.from_iterable(batches))
+
+
+def indices(*args, **kwargs):
+  return [batch["index"].numpy().tolist() for batch in load(*args, **kwargs)]
+
+
+@pytest.mark.parametrize(("layout", "cache"), WAYS)
+def test_a_batch_is_the_scenes_it_says(records_of, tetris, layout, cache):
+  dataset = load(records_of[layout], cache=cache, split="all", num_epochs=None)
+  batch = next(iter(dataset))
+  for name, value in {**batch, **batch["factors"]}.items():
+    if name != "factors":
+      assert value.shape[0] == 8, name
+  spec = dataset.element_spec
+  assert spec["image"] == tf.TensorSpec((8, 14, 14, 3), tf.float32)
+  assert spec["mask"] == tf.TensorSpec((8, 4, 14, 14, 1), tf.float32)
+  assert spec["factors"]["shape"] == tf.TensorSpec((8, 4), tf.int32)
+  assert spec["factors"]["color"] == tf.TensorSpec((8, 4, 3), tf.float32)
+  for i, number in enumerate(batch["index"].numpy()):
+    wanted = tetris[number]
+    np.testing.assert_allclose(batch["image"][i], wanted["image"] / 255.0, atol=1e-7)
+    np.testing.assert_array_equal(batch["mask"][i], wanted["mask"] / 255)
+    for name in ("x", "y", "shape", "color"):
+      np.testing.assert_array_equal(batch["factors"][name][i], wanted[name])
+    np.testing.assert_array_equal(batch["visibility"][i], 1)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_several_files_of_mixed_layouts_are_numbered_through(records_of, tetris, cache):
+  kwargs = {"split": "all", "shuffle": False, "drop_remainder": False, "cache": cache}
+  assert flat(indices(records_of["shards"], **kwargs)) == list(range(100))
+  for batch in load(records_of["shards"], **kwargs):
+    for image, number in zip(batch["image"], batch["index"].numpy(), strict=True):
+      np.testing.assert_allclose(image, tetris[number]["image"] / 255.0, atol=1e-7)
+
+
+def test_splits():
+  ranges = datasets.split_ranges(100, None, 20, 10)
+  assert ranges == {
+    "train": range(70), "validation": range(70, 90), "test": range(90, 100), "all": range(100)
+  }  # fmt: skip
+  ranges = datasets.split_ranges(100, 30, 20, 10)
+  assert (ranges["train"], ranges["test"]) == (range(30), range(50, 60))
+  assert len(datasets.split_ranges(100, 90, 20, 10)["train"]) == 70  # shrinks
+  assert len(datasets.split_ranges(10, None, 320, 320)["train"]) == 0
+
+
+@pytest.mark.parametrize(("layout", "cache"), WAYS)
+def test_every_epoch_holds_every_scene_once_in_another_order(records_of, layout, cache):
+  batches = indices(records_of[layout], cache=cache, drop_remainder=False, num_epochs=2)
+  assert [len(b) for b in batches] == ([8] * 8 + [6]) * 2
+  one, two = flat(batches[:9]), flat(batches[9:])
+  assert sorted(one) == sorted(two) == list(range(70))
+  assert one != two
+  assert one != sorted(one)
+  validation = indices(records_of[layout], split="validation", shuffle=False, cache=cache)
+  assert flat(validation) == list(range(70, 86))
+
+
+@pytest.mark.parametrize(("layout", "cache"), WAYS)
+def test_resuming_and_slices(records_of, layout, cache):
+  kwargs = {"cache": cache, "num_epochs": 3, "seed": 5}
+  whole = indices(records_of[layout], **kwargs)
+  assert whole == indices(records_of[layout], **kwargs)
+  for start in (1, 8, 11, 23):
+    assert indices(records_of[layout], start_batch=start, **kwargs) == whole[start:]
+  halves = [
+    indices(records_of[layout], batch_size=4, input_pipeline_id=i, num_input_pipelines=2, **kwargs)
+    for i in range(2)
+  ]
+  assert [a + b for a, b in zip(*halves, strict=True)] == whole
+  assert indices(records_of[layout], **{**kwargs, "seed": 6}) != whole
+
+
+def test_slices_of_a_last_smaller_batch(records_of):
+  kwargs = {"drop_remainder": False, "num_train": 13, "shuffle": False, "batch_size": 3}
+  slices = [
+    indices(records_of["compact"], input_pipeline_id=i, num_input_pipelines=2, **kwargs)
+    for i in range(2)
+  ]
+  assert sorted(flat(slices[0] + slices[1])) == list(range(13))
+  assert [len(b) for b in slices[0]] == [3, 3, 0]
+  assert [len(b) for b in slices[1]] == [3, 3, 1]
+
+
+def test_the_order_does_not_depend_on_the_cache(records_of):
+  assert indices(records_of["compact"], cache=True) == indices(records_of["compact"], cache=False)
+  assert indices(records_of["compact"]) == indices(
+    records_of["released"]
+  )  # small enough for the cache
+
+
+@pytest.mark.parametrize(("layout", "cache"), WAYS)
+def test_object_filter(tmp_path, layout, cache):
+  arrays = multi_dsprites.generate_chunk(0, 0)
+  scenes = [{k: v[i] for k, v in arrays.items()} for i in range(60)]
+  path = str(tmp_path / "sprites")
+  records.write_records(path, scenes, SPRITES, layout)
+  number = arrays["visibility"][:60].sum(1) - 1  # the background is no object
+  kwargs = {"split": "all", "shuffle": False, "drop_remainder": False, "cache": cache}
+  for low, high in ((3, 4), (None, 2), (5, None)):
+    wanted = np.flatnonzero((number >= (low or 0)) & (number <= (high or 9)))
+    got = indices(path, SPRITES, min_objects=low, max_objects=high, **kwargs)
+    assert flat(got) == wanted.tolist()
+    first = indices(path, SPRITES, min_objects=low, max_objects=high, num_images=3, **kwargs)
+    assert flat(first) == wanted[:3].tolist()
+  with pytest.raises(datasets.DataError, match="has at least 6 objects"):
+    indices(path, SPRITES, min_objects=6, **kwargs)
+
+
+def _bilinear(image, size, half_pixel):
+  """Oracle in float64: one output pixel at a time."""
+  scale = np.array(image.shape[:2]) / size
+  out = np.zeros((*size, image.shape[2]))
+  for i in range(size[0]):
+    for j in range(size[1]):
+      at = (np.array([i, j]) + 0.5) * scale - 0.5 if half_pixel else np.array([i, j]) * scale
+      at = np.clip(at, 0, np.array(image.shape[:2]) - 1)
+      (r, c), (fr, fc) = np.floor(at).astype(int), at % 1
+      r1, c1 = min(r + 1, image.shape[0] - 1), min(c + 1, image.shape[1] - 1)
+      top = image[r, c] * (1 - fc) + image[r, c1] * fc
+      bottom = image[r1, c] * (1 - fc) + image[r1, c1] * fc
+      out[i, j] = top * (1 - fr) + bottom * fr
+  return out
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_crop_and_resize(tmp_path, legacy):
+  spec = dataclasses.replace(TETRIS, crop=(1, 13, 2, 14), training_size=(8, 8))
+  arrays = tetrominoes.generate_chunk(0, 0, image_size=14, block_size=2)
+  scenes = [{k: v[i] for k, v in arrays.items()} for i in range(3)]
+  records.write_records(str(tmp_path / "x"), scenes, spec)
+  kwargs = {"split": "all", "shuffle": False, "batch_size": 3, "legacy_resize": legacy}
+  (batch,) = load(str(tmp_path / "x"), spec, **kwargs)
+  assert batch["image"].shape == (3, 8, 8, 3)
+  for got, record in zip(batch["image"], scenes, strict=True):
+    wanted = _bilinear(record["image"][1:13, 2:14] / 255.0, (8, 8), not legacy)
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+  np.testing.assert_array_equal(tf.reduce_sum(batch["mask"], axis=1), 1)
+  (gray,) = load(str(tmp_path / "x"), spec, grayscale=True, image_size=(12, 12), **kwargs)
+  mean = arrays["image"][:3, 1:13, 2:14].mean(axis=-1) / 255  # the released code's
+  np.testing.assert_allclose(gray["image"][..., 0], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_video_and_context(tmp_path, cache):
+  spec = datasets.get_spec("cater_train")
+  rng = np.random.default_rng(0)
+  labels = rng.integers(3, size=(33, 64, 64)).astype(np.uint8)
+  labels[labels == 1] = 5
+  record = {
+    "image": rng.integers(256, size=spec.image_shape).astype(np.uint8),
+    "mask": records.mask_from_labels(labels, "TLHW1", 11),
+    "object_positions": rng.random((11, 33, 3)).astype(np.float32),
+    "camera_matrix": rng.random((33, 4, 4)).astype(np.float32),
+  }
+  records.write_records(str(tmp_path / "x"), [record] * 2, spec)
+  (batch,) = load(str(tmp_path / "x"), spec, batch_size=2, split="all", cache=cache)
+  assert batch["image"].shape == (2, 33, 64, 64, 3)
+  np.testing.assert_array_equal(batch["mask"][1], record["mask"] / 255)
+  np.testing.assert_array_equal(batch["visibility"][0], [1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0])
+  np.testing.assert_array_equal(batch["factors"]["object_positions"][0], record["object_positions"])
+  np.testing.assert_array_equal(batch["context"]["camera_matrix"][0], record["camera_matrix"])
+  kwargs = {"batch_size": 2, "split": "all", "cache": cache, "num_frames": 5, "seed": 1}
+  (batch,) = load(str(tmp_path / "x"), spec, **kwargs)
+  for i in range(2):  # what is stored frame by frame is cut with the frames
+    (start,) = [
+      s
+      for s in range(29)
+      if np.array_equal(batch["context"]["camera_matrix"][i], record["camera_matrix"][s : s + 5])
+    ]
+    window = slice(start, start + 5)
+    np.testing.assert_array_equal(batch["mask"][i], record["mask"][window] / 255)
+    np.testing.assert_array_equal(
+      batch["factors"]["object_positions"][i], record["object_positions"][:, window]
+    )
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_damage(records_of, tmp_path, cache, caplog):
+  path = tmp_path / "damaged"
+  data = bytearray(pathlib.Path(records_of["compact"]).read_bytes())
+  data[int(records.RecordFile(records_of["compact"]).offsets()[7][0]) + 50] ^= 1
+  path.write_bytes(data)
+  kwargs = {"cache": cache, "shuffle": False, "drop_remainder": False}
+  if cache:
+    with pytest.raises(datasets.DataError, match=f"{path}, record 7: its checksum is wrong"):
+      indices(str(path), **kwargs)
+  else:
+    with pytest.raises(tf.errors.OpError) as error:
+      indices(str(path), **kwargs)
+    assert f"{path}, record 7: its checksum is wrong" in str(datasets.data_error(error.value))
+    assert datasets.data_error(ValueError("other")) is None
+  assert flat(indices(str(path), on_error="skip", **kwargs)) == [*range(7), *range(8, 70)]
+  assert "skipped 1 damaged records" in caplog.text
+
+
+def test_refusals(records_of, tmp_path):
+  compact = records_of["compact"]
+  for kwargs, error, says in (
+    ({"batch_size": 71}, datasets.DataError, "batch of 71 is larger than the train split"),
+    ({"num_validation": 320}, datasets.DataError, "holds 100 records, too few for a train split"),
+    ({"split": "tests"}, datasets.DataError, 'did you mean "test"'),
+    ({"batch_size": 0}, datasets.DataError, "batch_size must be at least 1, got 0"),
+    ({"input_pipeline_id": 1}, datasets.DataError, "input_pipeline_id must be in 0..0, got 1"),
+    ({"on_error": "ignore"}, datasets.DataError, 'must be "raise" or "skip"'),
+    ({"cache": "no"}, datasets.DataError, "cache must be"),
+    ({"path": str(tmp_path)}, datasets.DataError, "is a folder"),
+  ):
+    with pytest.raises(error, match=says.replace("(", r"\(")):
+      load(**{"path": compact, **kwargs})
+
+
+def test_check_and_describe(records_of, tmp_path):
+  seen = datasets.check(TETRIS, records_of["released"])
+  assert seen == {
+    "files": [records_of["released"]],
+    "layout": "released",
+    "compression": "GZIP",
+    "image_shape": (14, 14, 3),
+  }
+  text = datasets.describe(TETRIS, records_of["compact"], splits=datasets.Splits(90, **SMALL))
+  assert "train 70 (records 0 to 69), validation 20 (records 70 to 89)" in text
+  assert "the file has 100 records, so training has fewer than the 90 asked" in text
+  cut = tmp_path / "cut"
+  cut.write_bytes(pathlib.Path(records_of["compact"]).read_bytes()[:-3])
+  with pytest.raises(datasets.DataError, match="record 99: the file is cut off"):
+    datasets.check(TETRIS, cut)
+
+
+def test_a_split_of_no_records_is_allowed_and_says_so_when_loaded(records_of, tmp_path):
+  path = records_of["compact"]
+  kwargs = {"num_validation": 0, "num_test": 0}
+  text = datasets.describe(TETRIS, path, splits=datasets.Splits(**kwargs))
+  assert "train 100 (records 0 to 99), no validation, no test" in text
+  assert sorted(flat(indices(path, **kwargs, drop_remainder=False))) == list(range(100))
+  for split in ("validation", "test"):
+    with pytest.raises(datasets.DataError, match=f"is empty, as num_{split}=0 says"):
+      load(path, split=split, **kwargs)
+
+
+def test_a_selection_is_filtered(tmp_path):
+  """Generated clevr6 records are CLEVR's, and either name reads them, with its own filter."""
+  spec = datasets.get_spec("clevr6")
+  scenes = stored(spec, 5)
+  for number, record in enumerate(scenes):
+    record["visibility"][:] = np.arange(11) <= number + 2  # 2 to 6 objects
+  path = str(tmp_path / "x")
+  records.write_records(path, scenes, spec)
+  for name, wanted in (("clevr6", [1, 2, 3, 4]), ("clevr", [0, 1, 2, 3, 4])):
+    for cache in (True, False):
+      kwargs = {"split": "all", "shuffle": False, "batch_size": 1, "image_size": (16, 16)}
+      assert flat(indices(path, datasets.get_spec(name), cache=cache, **kwargs)) == wanted
+  with pytest.raises(datasets.DataError, match="has exactly 1 objects"):
+    load(path, datasets.get_spec("clevr_single"), split="all", image_size=(16, 16))
+
+
+def _videos(tmp_path, num=12, num_frames=6):
+  """Flights whose frame t is of gray value t, with one object in the first frame only."""
+  spec = datasets.get_spec("objects_room_flights")
+  scenes = []
+  for _ in range(num):
+    image = np.broadcast_to(np.arange(num_frames)[:, None, None, None], (num_frames, 64, 64, 3))
+    labels = np.zeros((num_frames, 64, 64), np.uint8)
+    labels[0, :4] = 5
+    mask = records.mask_from_labels(labels, "TLHW1", 7)
+    scenes.append({"image": image.astype(np.uint8), "mask": mask})
+  path = str(tmp_path / "videos")
+  records.write_records(path, scenes, spec)
+  return spec, path
+
+
+def _first_frames(batches):
+  return [np.rint(batch["image"][:, 0, 0, 0, 0] * 255).astype(int).tolist() for batch in batches]
+
+
+def test_windows_of_videos(tmp_path):
+  spec, path = _videos(tmp_path)
+  kwargs = {"split": "all", "num_frames": 3, "batch_size": 4, "num_epochs": 2, "seed": 3}
+  for cache in (True, False):
+    batches = list(load(path, spec, shuffle=False, cache=cache, **kwargs))
+    assert batches[0]["image"].shape == (4, 3, 64, 64, 3)
+    assert batches[0]["mask"].shape == (4, 3, 7, 64, 64, 1)
+    assert _first_frames(batches) == [[0] * 4] * 6
+    np.testing.assert_array_equal(batches[0]["visibility"][0], [1, 1, 1, 1, 0, 1, 0])
+  batches = list(load(path, spec, cache=True, **kwargs))
+  starts = _first_frames(batches)
+  assert set(flat(starts)) == {0, 1, 2, 3}
+  assert starts == _first_frames(load(path, spec, cache=False, **kwargs))
+  assert starts[2:] == _first_frames(load(path, spec, start_batch=2, **kwargs))
+  assert starts != _first_frames(load(path, spec, **{**kwargs, "seed": 4}))
+  for batch, firsts in zip(batches, starts, strict=True):
+    frames = np.rint(batch["image"][..., 0, 0, 0] * 255)
+    np.testing.assert_array_equal(frames, np.add.outer(firsts, range(3)))
+    # The object is there where the window holds the first frame.
+    np.testing.assert_array_equal(batch["visibility"][:, 5], np.array(firsts) == 0)
+  halves = [
+    _first_frames(
+      load(
+        path,
+        spec,
+        **{**kwargs, "batch_size": 2},
+        input_pipeline_id=i,
+        num_input_pipelines=2,
+      )
+    )
+    for i in range(2)
+  ]
+  assert [a + b for a, b in zip(*halves, strict=True)] == starts
+
+
+def test_videos_too_short_and_no_videos(records_of, tmp_path):
+  spec, path = _videos(tmp_path, num=1)
+  with pytest.raises(datasets.DataError, match="holds videos of 6 frames, wanted num_frames=7"):
+    load(path, spec, num_frames=7, split="all")
+  with pytest.raises(datasets.DataError, match="holds images, not videos"):
+    load(records_of["compact"], num_frames=2)
+
+
+def test_the_window_order_is_a_permutation():
+  order = Batches(datasets.Order(shuffle=True, seed=3, drop_remainder=True), 100, 10)
+  for window in (1, 7, 1000):
+    numbers = order.window_order(2, window)
+    assert sorted(numbers) == list(range(100))
+    assert (numbers - np.arange(100) < window).all()
+
+
+def test_real_records_load(reference):
+  path = str(reference / "tetrominoes_mini.tfrecords")
+  spec = datasets.get_spec("tetrominoes")
+  (batch,) = load(path, spec, split="all", batch_size=10, shuffle=False)
+  assert batch["image"].shape == (10, 35, 35, 3)
+  np.testing.assert_array_equal(tf.reduce_sum(batch["mask"], axis=1), 1)
+  assert batch["factors"]["shape"][0].numpy().tolist() == [0, 6, 5, 15]

@@ -1,0 +1,57 @@
+"""datasets.recode: cropping, resizing, shards and damaged records."""
+
+import gzip
+import importlib
+
+import numpy as np
+import pytest
+
+import datasets
+from datasets import files as records
+from datasets import recode
+from tests.datasets.helpers import SPEC, assert_equal, flip, offset_of, read, stored
+
+
+def test_recode_crops_and_resizes_as_the_pipeline_does(tmp_path):
+  spec = datasets.get_spec("clevr")
+  ramp = np.add.outer(np.arange(240), np.arange(320)).astype(np.float32) / 560 * 255
+  record = stored(spec, 1)[0]
+  record["image"] = np.repeat(ramp[..., None], 3, -1).astype(np.uint8)
+  records.write_records(str(tmp_path / "a"), [record], spec, "released")
+  recode.recode(spec, tmp_path / "a", str(tmp_path / "b"), crop=True, size=(128, 128))
+  one, two = (
+    next(iter(datasets.load(spec, str(tmp_path / n), split="all", batch_size=1)))
+    for n in ("a", "b")
+  )
+  assert one["image"].shape == two["image"].shape == (1, 128, 128, 3)
+  np.testing.assert_allclose(one["image"], two["image"], atol=0.5 / 255 + 1e-5)  # rounded to uint8
+  np.testing.assert_array_equal(one["mask"], two["mask"])
+
+
+def test_recode_shards_and_skips(files, tmp_path):
+  wanted = read(SPEC, files["compact"])
+  flip(files["compact"], offset_of(files["compact"], 7) + 100)
+  out = str(tmp_path / "out")
+  names = recode.recode(SPEC, files["compact"], out, shards=3, on_error="skip")
+  assert [n.rpartition("/")[2] for n in names] == [f"out-0000{i}-of-00003" for i in range(3)]
+  left = wanted[:7] + wanted[8:]
+  for i, name in enumerate(names):
+    assert_equal(read(SPEC, name), left[i::3])
+  with pytest.raises(datasets.DataError, match="record 7"):
+    recode.recode(SPEC, files["compact"], out)
+  with pytest.raises(datasets.DataError, match="is one of the files to read"):
+    recode.recode(SPEC, files["released"], str(files["released"]))
+
+
+@pytest.mark.parametrize("name", ["recode", "inspect", "benchmark"])
+def test_a_file_without_records_gets_one_sentence(name, tmp_path, capsys):
+  path = tmp_path / "tetrominoes_train.tfrecords"
+  path.write_bytes(gzip.compress(b""))
+  arguments = [str(path), *(["--out", str(tmp_path / "out")] if name == "recode" else [])]
+  with pytest.raises(SystemExit) as stopped:
+    importlib.import_module(f"datasets.{name}").main(arguments)
+  assert stopped.value.code == 2
+  message = capsys.readouterr().err.strip()
+  assert f"{path} holds no record" in message
+  assert len(message.splitlines()) == 1
+  assert not (tmp_path / "out").exists()

@@ -1,0 +1,117 @@
+"""No record that a model has learned from is ever scored."""
+
+import json
+import shutil
+
+import pytest
+
+from datasets import generate
+from experiments import decompositions
+from experiments.support import bundles, held_out, runs, scoring
+from experiments.support.errors import Refusal
+from experiments.support.subjects import open_run
+from iodine.files import write_json
+from tests.experiments.conftest import run_experiment
+from tests.experiments.studies import settings
+
+TRAINED = r"would hold records that the model was trained on: .* learned from the first 40"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tiny_data, tmp_path_factory):
+  """The same file in another folder."""
+  folder = tmp_path_factory.mktemp("moved")
+  shutil.copytree(tiny_data, folder, dirs_exist_ok=True)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+  """Other scenes in a file of the same name."""
+  folder = tmp_path_factory.mktemp("others")
+  generate.generate("tetrominoes_quick", 60, out=str(folder), seed=5, progress=False)
+  return folder
+
+
+def test_a_run_keeps_what_it_learned_from(trained_run):
+  [entry] = held_out.learned(trained_run)
+  assert entry.stop == 40
+  assert entry.data["name"] == "tetrominoes_quick"
+  assert entry.fingerprint == held_out.fingerprint(runs.training_config(trained_run)["data"])
+
+
+@pytest.mark.parametrize(
+  "data", [{"num_train": 5}, {"num_train": 0, "num_test": 60}, {"num_train": 5, "num_test": 0}]
+)
+def test_no_command_scores_one(trained_run, tmp_path, data):
+  split = "test" if data.get("num_test", 12) else "validation"
+  with pytest.raises(Refusal, match=TRAINED):
+    scoring.evaluate_run(trained_run, tmp_path, split=split, data=data)
+  with pytest.raises(Refusal, match=TRAINED):
+    open_run(settings(decompositions, run=str(trained_run), split=split, data=data))
+  with pytest.raises(Refusal, match="never looks at training records"):
+    held_out.scenes(runs.training_config(trained_run)["data"], "all", 4, 4, [])
+  assert list(tmp_path.iterdir()) == []
+
+
+def check(run, **data):
+  data = {**runs.training_config(run)["data"], **data}
+  held_out.check(held_out.learned(run), data, ["validation", "test"])
+
+
+def test_a_file_is_known_in_another_place(trained_run, elsewhere, others):
+  check(trained_run)
+  check(trained_run, dir=str(elsewhere))  # the held-out records are the same
+  with pytest.raises(Refusal, match=TRAINED):
+    check(trained_run, dir=str(elsewhere), num_train=39)
+  with pytest.raises(Refusal, match=TRAINED):
+    check(trained_run, dir="x", path=[str(next(elsewhere.glob("*.tfrecords")))], num_train=39)
+  check(trained_run, dir=str(others), num_train=0)
+  check(trained_run, num_train=41)  # further back
+
+
+def test_a_bundle_tells_too(trained_run, elsewhere, tmp_path):
+  bundles.bundle_run(trained_run, tmp_path / "bundle", which="last")
+  text = (tmp_path / "bundle" / held_out.FILE).read_text()
+  assert str(trained_run.parent) not in text
+  with pytest.raises(Refusal, match=TRAINED):
+    check(tmp_path / "bundle", dir=str(elsewhere), num_train=39)
+
+
+def test_the_whole_chain_counts(trained_run, tiny_data, tmp_path):
+  options = {"resume_from": str(trained_run), "num_steps": 7, "validate_every": 0}
+  with pytest.raises(Refusal, match=TRAINED):  # it would test on what its parent learned from
+    run_experiment(tmp_path, data={"dir": str(tiny_data), "num_train": 20}, **options)
+  assert not list(tmp_path.glob("*/checkpoints"))
+  data = {"dir": str(tiny_data), "num_train": 44, "num_validation": 4}
+  run_experiment(tmp_path, data=data, **options)
+  [run] = [path.parent for path in tmp_path.glob("*/checkpoints")]
+  assert [entry.stop for entry in held_out.learned(run)] == [40, 44]
+  with pytest.raises(Refusal, match="learned from the first 44"):
+    check(run, num_train=40, num_validation=8)
+
+
+def test_runs_that_are_older_than_the_list(trained_run, tiny_data, tmp_path):
+  config = json.loads((trained_run / "config.json").read_text())
+  for name, count, origin in (("1", 40, None), ("2", 30, "1")):
+    (tmp_path / name).mkdir()
+    own = {**config, "resume_from": origin and str(tmp_path / origin)}
+    write_json(
+      tmp_path / name / "config.json", {**own, "data": {**own["data"], "num_train": count}}
+    )
+  assert len(held_out.learned(tmp_path / "2")) == 2
+  with pytest.raises(Refusal, match="learned from the first 40"):
+    check(tmp_path / "2")
+  check(tmp_path / "2", num_train=40)
+  (tmp_path / "2" / held_out.FILE).write_text("{")
+  with pytest.raises(Refusal, match="damaged"):
+    held_out.learned(tmp_path / "2")
+
+
+def test_without_validation_and_test_records(tiny_data, tmp_path, capsys):
+  data = {"dir": str(tiny_data), "num_validation": 0, "num_test": 0}
+  run = run_experiment(tmp_path, num_steps=2, image_every=1, checkpoint_every=0, data=data)
+  assert run.result is None
+  assert "not scored" in capsys.readouterr().out
+  assert (tmp_path / "1/checkpoints/ckpt-2.index").is_file()  # the end is always saved
+  assert "validation.mse" not in json.loads((tmp_path / "1/metrics.json").read_text())

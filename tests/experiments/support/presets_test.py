@@ -1,0 +1,112 @@
+"""Presets against the paper's tables, and how modifiers combine."""
+
+import pytest
+
+from experiments.support import presets
+from experiments.support.training import command
+from iodine.build import make_config
+from iodine.training import TrainingConfig
+
+
+def resolved(*names, **updates):
+  """The configuration of presets, modifiers and updates."""
+  return command.configure(names, updates)
+
+
+@pytest.mark.parametrize(
+  ("name", "slots", "latent", "decoder", "encoder", "mlp", "lstm"),
+  [
+    ("clevr6", 7, 64, (64, 4, 3), (64, 4, 3, 2), 256, 256),
+    ("clevr", 11, 64, (64, 4, 3), (64, 4, 3, 2), 256, 256),
+    ("multi_dsprites", 6, 16, (32, 4, 5), (32, 3, 5, 1), 128, 128),
+    ("multi_dsprites_binarized", 4, 16, (32, 4, 5), (32, 3, 5, 1), 128, 128),
+    ("shapes", 4, 16, (32, 4, 5), (32, 3, 5, 1), 128, 128),
+    ("tetrominoes", 4, 32, (32, 4, 5), (32, 3, 5, 1), 128, 0),
+  ],
+)
+def test_presets_are_appendix_c(name, slots, latent, decoder, encoder, mlp, lstm):
+  config = resolved(name)
+  assert config["num_slots"] == slots
+  assert config["num_iterations"] == 5
+  assert config["latent_size"] == latent
+  assert config["decoder_channels"] == [decoder[0]] * decoder[1]
+  assert config["decoder_kernel"] == decoder[2]
+  assert config["encoder_channels"] == [encoder[0]] * encoder[1]
+  assert (config["encoder_kernel"], config["encoder_stride"]) == encoder[2:]
+  assert config["mlp_sizes"] == [mlp]
+  assert config["lstm_size"] == lstm
+  assert config["sigma"] == 0.1
+  assert (config["learning_rate"], config["beta1"], config["clip_norm"]) == (3e-4, 0.9, 5.0)
+  assert (config["batch_size"], config["num_steps"]) == (32, 1_000_000)
+
+
+def test_clevr6_keeps_three_to_six_objects():
+  assert (resolved("clevr6")["data"]["min_objects"], resolved("clevr6")["data"]["max_objects"]) == (
+    3,
+    6,
+  )
+  assert resolved("clevr")["data"]["max_objects"] == 10
+
+
+@pytest.mark.parametrize(
+  ("name", "coordinates", "rate", "mlp"),
+  [
+    ("clevr6", "linear", 1e-3, [256, 256]),
+    ("multi_dsprites", "cosine", 3e-4 * (32 / 128) ** 0.5, [128]),
+    ("tetrominoes", "cosine", 3e-4 * (32 / 256) ** 0.5, [128]),
+  ],
+)
+def test_released_differs_by_data_set(name, coordinates, rate, mlp):
+  config = resolved(name, "released")
+  assert config["coordinate_type"] == coordinates
+  assert config["learning_rate"] == pytest.approx(rate)
+  assert config["mlp_sizes"] == mlp
+  assert config["likelihood"] == "logistic"
+  assert config["final_decode"]
+  assert config["encoder_stride"] == 2
+  assert config["data"]["name"] == presets.SCENES[name]["data.name"]
+
+
+def test_released_rate_follows_the_batch():
+  assert resolved("clevr6", "released", batch_size=8)["learning_rate"] == pytest.approx(0.5e-3)
+  assert resolved("clevr6", "released", learning_rate=0.1)["learning_rate"] == 0.1
+
+
+def test_modifiers_combine_and_updates_win():
+  config = resolved("tetrominoes", "quick", "released", num_slots=5)
+  assert config["data"]["name"] == "tetrominoes"
+  assert config["decoder_upsampling"] == 3
+  assert config["num_slots"] == 5
+  assert config["likelihood"] == "logistic"
+  assert config["latent_size"] == presets.QUICK["latent_size"]
+  assert config["curriculum"] == []  # who asks for a number of slots gets it throughout
+  assert resolved("tetrominoes", "quick")["num_slots"] == 3
+  assert resolved("tetrominoes", "quick", num_steps=9)["curriculum"][0]["num_slots"] == 4
+  assert resolved("shapes", "quick")["num_slots"] == presets.SCENES["shapes"]["num_slots"]
+
+
+@pytest.mark.parametrize("asked", [{"num_slots": 4}, {"num_iterations": 5}])
+def test_who_writes_a_number_gets_it_though_it_is_the_paper_s(asked):
+  config = resolved("tetrominoes", "quick", **asked)
+  assert config["curriculum"] == []
+  assert {key: config[key] for key in asked} == asked
+
+
+def test_a_preset_is_the_default():
+  assert resolved() == resolved("tetrominoes")
+  assert resolved("quick") == resolved("quick", "tetrominoes")
+
+
+def test_every_configuration_makes_a_model_and_a_training():
+  for names in [(n, *m) for n in presets.SCENES for m in ((), ("quick",), ("released",))]:
+    config = resolved(*names)
+    make_config({**config, "image_size": (8, 8, 3)})
+    TrainingConfig.from_flat(config)
+
+
+def test_every_key_of_a_preset_is_one_of_the_command_s():
+  known = set(command.schema.fields())
+  for name in presets.SCENES:
+    assert set(presets.preset(name)) <= known
+  for preset in [presets.QUICK, presets.RELEASED, *presets.QUICK_OF_PRESET.values()]:
+    assert set(preset) <= known

@@ -1,0 +1,235 @@
+"""The door: any words give a validated configuration or one sentence."""
+
+import json
+import pathlib
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from experiments import (
+  ablation,
+  benchmark,
+  decompositions,
+  evaluate,
+  export,
+  factors,
+  generalization,
+  infer,
+  iterations,
+  multistability,
+  projections,
+  report,
+  segmentation,
+  slots,
+  sweep,
+  train,
+  traversals,
+)
+from experiments.support import config_files, presets, resolve
+from experiments.support.errors import sentence
+from iodine.errors import UserError
+
+MODULES = (
+  ablation, benchmark, decompositions, evaluate, export, factors, generalization, infer, iterations,
+  multistability, projections, report, segmentation, slots, sweep, train, traversals,
+)  # fmt: skip
+COMMANDS = {module.__name__.rpartition(".")[2]: module.command for module in MODULES}
+KEYS = [(name, key) for name, command in COMMANDS.items() for key in command.schema.fields()]
+
+# What people write, wrong in many ways, and what nobody would.
+TEXTS = st.one_of(
+  st.sampled_from([
+    "4.0", "8.5", "-1", "0", "1e3", "1e400", "nan", "inf", "True", "false", "no", "None", "abc", "",
+    " 3 ", "[3,4]", "[]", "[[3,6]]", "{'a': 1}", "3,4", "()", "[3", "'", "runs/3", "a=b", "~", "1j",
+    "b'x'", "...", "{1}", "9" * 5000, "[" * 300, "[" * 3000, "x" * 3000, "ü\udcff", "a\nb", "\\d",
+  ]),
+  st.text(max_size=30),
+  st.integers().map(str),
+  st.floats().map(str),
+  st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 70) | st.floats(-2, 70) | st.text(max_size=5),
+    lambda inner: (
+      st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=2)
+    ),
+    max_leaves=6,
+  ).map(repr),
+)  # fmt: skip
+
+
+def configured(command, words):
+  """The configuration, or None where it is refused in a sentence; anything else is a failure."""
+  try:
+    return command.configure(words)
+  except Exception as error:
+    told = sentence(error)
+    if not told or "\n" in told:
+      raise
+    return None
+
+
+@hypothesis.settings(max_examples=1500, deadline=None)
+@hypothesis.given(key=st.sampled_from(KEYS), text=TEXTS)
+def test_any_value_of_any_key_of_any_command(key, text):
+  name, key = key
+  command = COMMANDS[name]
+  hypothesis.assume(key != "resume_from")  # reads a folder: below
+  config = configured(command, [f"{key}={text}"])
+  if config is None:
+    return
+  json.dumps(config)  # as Sacred stores it
+  again = config_files.nested(command.schema.resolve(updates=config_files.flat(config)).values)
+  assert again == config  # what is valid stays as it is
+
+
+@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.given(
+  name=st.sampled_from(sorted(COMMANDS)),
+  words=st.lists(
+    st.text(max_size=12) | st.sampled_from(["clevr6", "quick", "a=b=c", "=", "data."])
+  ),
+)
+def test_any_words(name, words):
+  configured(COMMANDS[name], words)
+
+
+@pytest.mark.parametrize(
+  ("word", "key", "value"),
+  [
+    ("batch_size=4.0", "batch_size", 4),
+    ("jit=False", "jit", False),
+    ("jit=FALSE", "jit", False),
+    ("jit=no", "jit", False),
+    ("jit=yes", "jit", True),
+    ("learning_rate=3e-4", "learning_rate", 3e-4),
+    ("clip_norm=None", "clip_norm", None),
+    ("inputs=[image,mask]", "inputs", ["image", "mask"]),
+    ("decoder_channels=8,16", "decoder_channels", [8, 16]),
+  ],
+)
+def test_values_are_what_they_mean(word, key, value):
+  found = COMMANDS["train"].configure([word])[key]
+  assert found == value
+  assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+  ("command", "word", "told"),
+  [
+    ("train", "learning_rate=abc", "learning_rate must be a number, got 'abc'"),
+    ("train", "learning_rate=nan", "learning_rate must be"),
+    ("train", "data.image_size=14", "data.image_size must be a list, got 14"),
+    ("train", "data.num_train=-1", "data.num_train must be at least 0, got -1"),
+    ("train", "seed=-1", "seed must be at least 0, got -1"),
+    ("train", "num_slots=[3,4]", r"num_slots must be a whole number, got \[3, 4\]"),
+    ("train", "num_steps=True", "num_steps must be a number, got True"),
+    ("train", "model=iodin", "model must be one of iodine, got 'iodin'"),
+    ("train", "data.name=clever", 'did you mean "clevr"'),
+    ("train", "batchsize=4", "no config key 'batchsize': did you mean 'batch_size'"),
+    ("train", "data.max_object=4", "did you mean 'data.max_objects'"),
+    ("train", "tetrominos", "did you mean 'tetrominoes'"),
+    ("evaluate", "num_images=8.5", "num_images must be a whole number, got 8.5"),
+    ("evaluate", "num_images=0", "num_images must be at least 1, got 0"),
+    ("evaluate", "split=all", "split must be one of 'test' or 'validation', got 'all'"),
+    ("evaluate", "tetrominoes", "this command has none"),
+    ("infer", "num_overview=-1", "num_overview must be at least 0, got -1"),
+    ("slots", "objects=[[6,3]]", r"\[least, most\], got \[6, 3\]"),
+    ("sweep", "seeds=[]", "seeds must be a list of at least 1"),
+    ("benchmark", "repeats=none", "repeats must be a whole number, got 'none'"),
+  ],
+)
+def test_one_sentence_for_what_is_wrong(command, word, told):
+  with pytest.raises(UserError, match=told):
+    COMMANDS[command].configure([word])
+
+
+@pytest.mark.parametrize(
+  ("command", "key"),
+  [("evaluate", "run"), ("infer", "out"), ("export", "bundle"), ("sweep", "folder")],
+)
+@pytest.mark.parametrize("name", ["1", "007", "1e5", "True", "[1]", "{a}", "a,b", " x", "a=b", "~"])
+def test_a_folder_s_name_is_taken_as_it_is_written(command, key, name):
+  assert COMMANDS[command].configure([f"{key}={name}"])[key] == name
+
+
+def write(path, text):
+  path.write_bytes(text.encode())
+  return str(path)
+
+
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [
+    ("a.json", '{"num_steps": 3, "data": {"num_train": 64}}'),
+    ("bom.json", '\ufeff{"num_steps": 3, "data.num_train": 64}'),
+    ("crlf.yaml", "num_steps: 3\r\ndata:\r\n  num_train: 64\r\n"),
+    ("my config.yml", "num_steps: 3.0\ndata: {num_train: '64'}\n"),
+  ],
+)
+def test_files(tmp_path, name, text):
+  path = write(tmp_path / name, text)
+  config = COMMANDS["train"].configure(["tetrominoes", path])
+  assert (config["num_steps"], config["data"]["num_train"]) == (3, 64)
+  config = COMMANDS["train"].configure([path, "quick", "num_steps=5"])  # words win over files
+  assert (config["num_steps"], config["data"]["num_train"]) == (5, 64)
+  rate = write(tmp_path / "rate.yaml", "learning_rate: 3e-4\nnum_slots: 4\n")
+  config = COMMANDS["train"].configure(["quick", rate])  # YAML takes this for a text
+  assert config["learning_rate"] == 3e-4
+  assert config["curriculum"] == []  # what a file says, its user wrote
+
+
+@pytest.mark.parametrize(
+  ("name", "text", "told"),
+  [
+    ("broken.json", '{"num_steps": 3,}', r"broken\.json, line 1, column 17 is no JSON"),
+    ("broken.yaml", "a: [1", r"broken\.yaml, line \d.* is no YAML"),
+    ("list.yaml", "[1, 2]", "must be a mapping from keys to values, got list"),
+    ("key.json", '{"num_stepz": 3}', "'num_stepz': did you mean 'num_steps'"),
+    ("key2.json", '{"data": {"nam": "shapes"}}', "'data.nam': did you mean 'data.name'"),
+    ("value.yaml", "num_steps: many", "num_steps must be a whole number, got 'many'"),
+    (
+      "text.txt",
+      "num_steps: 3",
+      r"a configuration is a file \.json, \.yaml, \.yml, got .*text\.txt",
+    ),
+  ],
+)
+def test_files_that_are_wrong(tmp_path, name, text, told):
+  with pytest.raises(UserError, match=told):
+    COMMANDS["train"].configure([write(tmp_path / name, text)])
+  with pytest.raises(UserError, match="cannot read the configuration"):
+    COMMANDS["train"].configure([str(tmp_path / "absent.json")])
+
+
+@hypothesis.settings(
+  max_examples=200,
+  deadline=None,
+  suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(content=st.binary(max_size=60), suffix=st.sampled_from([".json", ".yaml"]))
+def test_any_bytes_as_a_file(tmp_path, content, suffix):
+  path = pathlib.Path(tmp_path / f"file{suffix}")
+  path.write_bytes(content)
+  configured(COMMANDS["evaluate"], [str(path)])
+
+
+def test_a_modifier_that_chooses_a_model(monkeypatch):
+  """Its preset has none of IODINE's nets, and a key of another model is refused."""
+  chosen = {"model": "iodine", "num_slots": 9}
+  monkeypatch.setitem(presets.MODELS, "monet", lambda current, asked: chosen)
+  monkeypatch.setitem(presets.MODIFIERS, "monet", presets.MODELS["monet"])
+  config = COMMANDS["train"].configure(["quick", "monet", "clevr6"])
+  assert config["num_slots"] == 9
+  assert config["data"]["max_objects"] == 6
+  monkeypatch.setitem(presets.MODIFIERS, "monet", lambda current, asked: {"unet_width": 3})
+  with pytest.raises(UserError, match="monet is not for model=iodine, which has no unet_width"):
+    COMMANDS["train"].configure(["monet"])
+  with pytest.raises(UserError, match="a run has one data set, got clevr and clevr6"):
+    COMMANDS["train"].configure(["clevr", "clevr6"])
+
+
+def test_print_config_shows_the_model_s_keys_alone():
+  schema = resolve.Schema(trains=True)
+  fields = schema.fields("iodine")
+  assert {"model", "latent_size", "sigma", "batch_size", "data.legacy_resize"} <= set(fields)
+  assert not {"image_size", "dtype"} & set(fields)  # the data's, and no choice for users

@@ -1,0 +1,115 @@
+"""Which runs and which scenes an experiment takes, and what it refuses."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import datasets
+from experiments import decompositions, factors
+from experiments.support import subjects
+from experiments.support.errors import Refusal
+from iodine.errors import UserError
+from iodine.files import write_json
+from tests.experiments import studies
+from tests.experiments.studies import study
+
+
+def settings(**updates):
+  return studies.settings(decompositions, **updates)
+
+
+def test_runs_by_one_name_several_and_patterns(trained_run):
+  [one] = subjects.open_runs(settings(run=str(trained_run)))
+  assert one.dataset == "tetrominoes (14 x 14)"
+  several = subjects.open_runs(settings(runs=f"[{trained_run},{trained_run.parent}/*]"))
+  assert [s.folder for s in several] == [str(trained_run)]  # once, and no other folders
+
+
+def test_results_lie_beside_the_runs(trained_run, tmp_path):
+  folder, beside = subjects.beside("slots"), trained_run.parent / "slots"
+  assert folder({"run": str(trained_run)}) == str(trained_run / "slots")
+  other = tmp_path / trained_run.name
+  shutil.copytree(trained_run, other)
+  assert folder({"runs": [str(trained_run), str(other)]}) == str(beside)
+  for missing in ({}, {"run": str(tmp_path / "3")}):
+    with pytest.raises(Refusal, match=r"say which run|there is no run"):
+      folder(missing)
+  assert not (tmp_path / "3").exists()
+
+
+def test_changed_data_comes_from_held_out_records(trained_run):
+  [subject] = subjects.open_runs(settings(run=str(trained_run), data={"num_test": 5}))
+  [batch] = subjects.scenes(subject, settings(num_images=320))
+  np.testing.assert_array_equal(batch["index"], np.arange(48, 53))
+
+
+@pytest.mark.parametrize(
+  ("updates", "message"),
+  [
+    ({"run": None}, "say which run"),
+    ({"run": "nowhere/3"}, "there is no run in nowhere/3"),
+    ({"runs": "nowhere/*"}, r"there is no run in nowhere/\*"),
+    ({"run": 3}, "there is no run in 3"),
+    ({"split": "train"}, "must be one of 'test' or 'validation', got 'train'"),
+    ({"checkpoint": "first"}, "must be one of 'best' or 'last'"),
+    ({"data": {"name": "shapes"}}, r"tetrominoes_quick with images of 14 x 14 x 3, shapes .* x 1"),
+    ({"data": {"name": "clever"}}, "no dataset is called"),
+    ({"data": {"num_validation": 20}}, r"records that the model was trained on: .* first 40"),
+    ({"data": {"num_train": 20}}, r"records that the model was trained on"),
+    ({"data": {"dir": "nowhere"}}, "nowhere"),
+  ],
+)
+def test_refusals(trained_run, updates, message):
+  updates = {"run": str(trained_run), **updates}
+  if "runs" in updates:
+    updates["run"] = None
+  with pytest.raises((UserError, datasets.DataError, ValueError), match=message):
+    subjects.open_runs(settings(**updates))
+
+
+def test_a_run_without_checkpoint(trained_run, tmp_path):
+  (tmp_path / "1").mkdir()
+  shutil.copy(trained_run / "config.json", tmp_path / "1")
+  with pytest.raises(Refusal, match="no checkpoint"):
+    study(decompositions, tmp_path / "out", run=tmp_path / "1")
+
+
+def test_one_run_where_one_is_meant(trained_run, tmp_path):
+  other = tmp_path / "2"
+  shutil.copytree(trained_run, other)
+  with pytest.raises(Refusal, match="about one run, got 2"):
+    study(decompositions, tmp_path / "out", runs=f"{trained_run},{other}")
+
+
+def test_runs_of_a_sweep(trained_run, tmp_path):
+  shutil.copytree(trained_run, tmp_path / "a" / "2")
+  index = {
+    "a": {"words": [], "status": "done", "run": "2"},
+    "b": {"words": [], "status": "stopped", "run": "1"},
+  }
+  write_json(tmp_path / "index.json", index)
+  [one] = subjects.open_runs(settings(runs=str(tmp_path)))
+  assert one.folder == str(tmp_path / "a" / "2")
+
+
+def test_different_data_is_not_compared(trained_run):
+  [one] = subjects.open_runs(settings(run=str(trained_run)))
+  other = one._replace(config={**one.config, "preset": "shapes"})
+  with pytest.raises(Refusal, match="compare runs on the same data set"):
+    subjects.same_data([one, other])
+
+
+def test_factors_that_the_data_lacks(trained_run, tmp_path):
+  with pytest.raises(
+    Refusal, match=r"tetrominoes_quick has no factor 'size'; there are: x, y, shape"
+  ):
+    study(factors, tmp_path, run=trained_run, factors="[x,size]")
+
+
+def test_every_key_is_declared():
+  for module in (decompositions, factors):
+    data = {"name": "clevr", "max_objects": 9}
+    assert studies.settings(module, run="runs/3", seed=1, data=data)["data"]["max_objects"] == 9
+    with pytest.raises(UserError, match="no config key 'num_slot': did you mean 'num_slots'"):
+      studies.settings(module, num_slot=3)
