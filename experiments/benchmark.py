@@ -2,8 +2,9 @@
 
 Presets, modifiers and keys are those of experiments.train. Measured are the training step,
 inference, and the input pipeline where its file is there: seconds (median, quartiles), CPU seconds
-of all cores, the system's part of them and page faults, images/s, floating-point operations, GFLOP/s, the ceiling (the same convolutions, each
-alone, in the same process), the share of it that is reached, peak memory, and the first call.
+of all cores, the system's part of them and page faults, images/s, floating-point operations,
+GFLOP/s, the ceiling (the same convolutions, each alone, in the same process), the share of it that
+is reached, peak memory, and the first call.
 `compare='[{"recompute": True}, {"jit": True}]'` measures variants beside it, alternating, each in
 a process of its own. Memory is of the whole process, TensorFlow included; on a GPU the device's.
 """
