@@ -35,6 +35,8 @@ def iterations(_run, _config):
   """Scores every iteration and draws; returns the folder."""
   subjects, results = open_runs(_config), Results(_run)
   same_data(subjects)
+  for subject in subjects:
+    subject.need("iterations")
   curves, trained = {}, {}
   for subject in subjects:
     label = f"T = {subject.model.config.num_iterations}"

@@ -16,6 +16,8 @@ user wrote wins over all of them.
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+from experiments.support import baseline_presets as baselines
+
 Values = dict[str, Any]
 Modifier = Callable[[Mapping[str, Any], Set[str]], Values]
 
@@ -60,6 +62,11 @@ SCENES: dict[str, Values] = {
     "data.max_objects": 10,
     "num_slots": 11,
   },
+  "clevr_single": {  # one object a scene (Fig. 6, left)
+    "data.name": "clevr_single",
+    "data.num_train": 70_000,
+    "num_slots": 2,
+  },
 }
 
 # IODINE's nets (Appendix C). Shapes and the binarised sprites have no table of their own.
@@ -103,6 +110,7 @@ NETS: dict[str, Values] = {
   "shapes": SPRITE_NETS,
   "clevr6": CLEVR_NETS,
   "clevr": CLEVR_NETS,
+  "clevr_single": CLEVR_NETS,
 }
 DEFAULT = "tetrominoes"  # where no data set is named
 IODINE = "iodine"
@@ -192,22 +200,48 @@ QUICK_OF_PRESET: dict[str, Values] = {
 }
 
 
-# The same for the other models, by kind and data set; what all of them have in common.
+# The same for the other models: what all of them have in common.
 QUICK_TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_every": 250}
-QUICK_OF_MODEL: dict[str, Callable[[str], Values]] = {}
 
 
 def quick(current: Mapping[str, Any], asked: Set[str]) -> Values:
   """Small nets, for two CPU cores. Who asks for a K or T gets it from the first step on."""
-  if current["model"] != IODINE:
-    own = QUICK_OF_MODEL.get(current["model"], lambda _: {})(current["preset"])
-    return {**QUICK_TRAINING, **own}
+  match current["model"], current.get("cell"):
+    case "monet", _:
+      return {**QUICK_TRAINING, **baselines.MONET_QUICK}
+    case "nem", "relational":
+      return {**QUICK_TRAINING, **baselines.R_NEM_QUICK}
+    case "nem", _:
+      return {**QUICK_TRAINING, **baselines.RNN_NEM_QUICK}
+    case "vae", _:
+      return {**QUICK_TRAINING, **baselines.VAE_QUICK}
   values = {**QUICK, **QUICK_OF_PRESET.get(current["preset"], {})}
   if {"num_slots", "num_iterations"} & asked:
     values["curriculum"] = []
   return values
 
 
-# Other models, by their kind; each comes with its files.
-MODELS: dict[str, Modifier] = {}
+def monet(current: Mapping[str, Any], asked: Set[str]) -> Values:
+  """MONet (Burgess et al. 2019)."""
+  return {**baselines.MONET, **baselines.MONET_OF_PRESET.get(current["preset"], {})}
+
+
+def rnn_nem(current: Mapping[str, Any], asked: Set[str]) -> Values:
+  """RNN-NEM (Greff et al. 2017): binary images."""
+  return dict(baselines.RNN_NEM)
+
+
+def r_nem(current: Mapping[str, Any], asked: Set[str]) -> Values:
+  """R-NEM (van Steenkiste et al. 2018): binary images."""
+  return {**baselines.R_NEM, **baselines.R_NEM_OF_PRESET.get(current["preset"], {})}
+
+
+def vae(current: Mapping[str, Any], asked: Set[str]) -> Values:
+  """A VAE of the whole scene (Watters et al. 2019; paper, Figs. 5 and 6)."""
+  return {**baselines.VAE, **baselines.VAE_OF_PRESET.get(current["preset"], {})}
+
+
+# Other models; the first of a kind is what model=KIND alone stands for.
+MODELS: dict[str, Modifier] = {"monet": monet, "rnn_nem": rnn_nem, "r_nem": r_nem, "vae": vae}
+MODEL_KINDS = {"monet": "monet", "rnn_nem": "nem", "r_nem": "nem", "vae": "vae"}
 MODIFIERS: dict[str, Modifier] = {**MODELS, "released": released, "quick": quick}

@@ -120,8 +120,12 @@ class Schema:
     others = [n for n in names if n in presets.MODIFIERS and n not in presets.MODELS]
     if len(models) > 1:
       raise Refusal(f"a run has one model, got {' and '.join(models)}")
-    kind = updates.get("model", models[0] if models else presets.IODINE)
-    kind = _kind(kind)
+    chosen = presets.MODEL_KINDS[models[0]] if models else presets.IODINE
+    kind = _kind(updates.get("model", chosen))
+    if models and kind != chosen:
+      raise Refusal(f"{models[0]} is model={chosen}, got model={kind}")
+    if not models:  # model=monet is the modifier
+      models = [name for name, own in presets.MODEL_KINDS.items() if own == kind][:1]
     fields = self.fields(kind)
     defaults = {k: v for part in self._parts(kind) for k, v in _defaults(part, HIDDEN).items()}
     preset = presets.preset(scene, kind)
@@ -146,7 +150,8 @@ class Schema:
         continue
       for other in KINDS if self.trains else ():
         if key in config_class(other).flat_fields() and key not in HIDDEN:
-          raise ConfigError(f"there is no config key {key!r} of model={kind}: {other} has it")
+          near = hint(key, fields).replace(": ", "; ", 1)
+          raise ConfigError(f"there is no config key {key!r} of model={kind}, {other} has it{near}")
       raise ConfigError(f"there is no config key {key!r}{hint(key, fields)}")
 
   def _validate(self, values, kind):
