@@ -158,8 +158,8 @@ def train(config: Mapping[str, Any]) -> None:
     data = training.command.configure(job.words(base))["data"]
     if not generated(data, config["num_scenes"]):
       print(
-        f"{job.names[0]} is not trained: there is no file in {data['dir']}, and to render one takes "
-        "long; num_scenes=2000 for instance does"
+        f"{job.names[0]} is not trained: there is no file in {data['dir']}, and rendering one "
+        "takes long; num_scenes=2000 for instance does"
       )
       todo = [other for other in todo if other.names[0] != job.names[0]]
   if not todo:
