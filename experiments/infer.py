@@ -191,7 +191,8 @@ def _as_stored(pixels, metadata):
   top, bottom, left, right = metadata.get("crop") or (0, pixels.shape[0], 0, pixels.shape[1])
   pixels = pixels[None, top:bottom, left:right].astype(np.float32) / np.float32(255)
   size = metadata["image_size"][:2]
-  resized = tf.raw_ops.ResizeBilinear(images=pixels, size=size, half_pixel_centers=True)
+  legacy = bool(metadata.get("legacy_resize"))
+  resized = tf.raw_ops.ResizeBilinear(images=pixels, size=size, half_pixel_centers=not legacy)
   return within(resized[0].numpy())
 
 

@@ -8,9 +8,8 @@ A modifier is a function of what it modifies. It gets
   current: the values so far, flat (`data.name`), what the user wrote among them;
   asked: the keys that the user wrote, in files too,
 
-and returns flat values. One that chooses another model says so: {"model": "monet", ...}. It comes
-before all others; of a preset that model then has `scenes` only, none of IODINE's nets. What the
-user wrote wins over all of them.
+and returns flat values. One that chooses another model (MODELS) comes before all others; of a
+preset that model then has SCENES only, none of IODINE's nets. What the user wrote wins over all.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -62,10 +61,11 @@ SCENES: dict[str, Values] = {
     "data.max_objects": 10,
     "num_slots": 11,
   },
-  "clevr_single": {  # one object a scene (Fig. 6, left)
+  # scenes of one object, which the released file does not have (Fig. 6, left)
+  "clevr_single": {
     "data.name": "clevr_single",
-    "data.num_train": 70_000,
-    "num_slots": 2,
+    "data.num_train": 60_000,
+    "num_slots": 4,
   },
 }
 
@@ -200,48 +200,42 @@ QUICK_OF_PRESET: dict[str, Values] = {
 }
 
 
-# The same for the other models: what all of them have in common.
+# The other models (`baseline_presets`): by the modifier's name its kind, what it sets, what it sets
+# for a data set besides, and what `quick` makes smaller.
+BASELINES: dict[str, tuple[Values, dict[str, Values], Values]] = {
+  "monet": (baselines.MONET, baselines.MONET_OF_PRESET, baselines.MONET_QUICK),
+  "rnn_nem": (baselines.RNN_NEM, {}, baselines.RNN_NEM_QUICK),
+  "r_nem": (baselines.R_NEM, baselines.R_NEM_OF_PRESET, baselines.R_NEM_QUICK),
+  "vae": (baselines.VAE, baselines.VAE_OF_PRESET, baselines.VAE_QUICK),
+}
 QUICK_TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_every": 250}
+
+
+def _baseline(name):
+  values, of_preset, _ = BASELINES[name]
+
+  def modifier(current: Mapping[str, Any], asked: Set[str]) -> Values:
+    return {**values, **of_preset.get(current["preset"], {})}
+
+  modifier.__doc__ = f"The model {values['model']} with its paper's settings ({name})."
+  return modifier
 
 
 def quick(current: Mapping[str, Any], asked: Set[str]) -> Values:
   """Small nets, for two CPU cores. Who asks for a K or T gets it from the first step on."""
-  match current["model"], current.get("cell"):
-    case "monet", _:
-      return {**QUICK_TRAINING, **baselines.MONET_QUICK}
-    case "nem", "relational":
-      return {**QUICK_TRAINING, **baselines.R_NEM_QUICK}
-    case "nem", _:
-      return {**QUICK_TRAINING, **baselines.RNN_NEM_QUICK}
-    case "vae", _:
-      return {**QUICK_TRAINING, **baselines.VAE_QUICK}
+  if current["model"] != IODINE:
+    return {**QUICK_TRAINING, **BASELINES[current["modifier"]][2]}
   values = {**QUICK, **QUICK_OF_PRESET.get(current["preset"], {})}
   if {"num_slots", "num_iterations"} & asked:
     values["curriculum"] = []
   return values
 
 
-def monet(current: Mapping[str, Any], asked: Set[str]) -> Values:
-  """MONet (Burgess et al. 2019)."""
-  return {**baselines.MONET, **baselines.MONET_OF_PRESET.get(current["preset"], {})}
-
-
-def rnn_nem(current: Mapping[str, Any], asked: Set[str]) -> Values:
-  """RNN-NEM (Greff et al. 2017): binary images."""
-  return dict(baselines.RNN_NEM)
-
-
-def r_nem(current: Mapping[str, Any], asked: Set[str]) -> Values:
-  """R-NEM (van Steenkiste et al. 2018): binary images."""
-  return {**baselines.R_NEM, **baselines.R_NEM_OF_PRESET.get(current["preset"], {})}
-
-
-def vae(current: Mapping[str, Any], asked: Set[str]) -> Values:
-  """A VAE of the whole scene (Watters et al. 2019; paper, Figs. 5 and 6)."""
-  return {**baselines.VAE, **baselines.VAE_OF_PRESET.get(current["preset"], {})}
-
-
-# Other models; the first of a kind is what model=KIND alone stands for.
-MODELS: dict[str, Modifier] = {"monet": monet, "rnn_nem": rnn_nem, "r_nem": r_nem, "vae": vae}
-MODEL_KINDS = {"monet": "monet", "rnn_nem": "nem", "r_nem": "nem", "vae": "vae"}
+MODELS: dict[str, Modifier] = {name: _baseline(name) for name in BASELINES}
+KINDS = {name: values["model"] for name, (values, _, _) in BASELINES.items()}
 MODIFIERS: dict[str, Modifier] = {**MODELS, "released": released, "quick": quick}
+
+
+def modifier_of(kind: str) -> str | None:
+  """The modifier that `model=KIND` alone stands for; None for IODINE."""
+  return next((name for name, own in KINDS.items() if own == kind), None)
