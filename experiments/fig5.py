@@ -194,7 +194,7 @@ def write(
   figure = plotting.comparison(
     {**means, CHANCE: chance},
     errors,
-    ylabel="$R^2$ or accuracy",
+    ylabel="R² or accuracy",
     limits=(max(low * 1.1, -0.5), 1.12),
     width=plotting.WIDTH,
   )

@@ -180,7 +180,8 @@ def generated(data: Mapping[str, Any], num_scenes: int | None) -> bool:
       return False
   number = num_scenes or data["num_train"] + data["num_validation"] + data["num_test"]
   print(f"{spec.name}: generating {number:,} scenes", flush=True)
-  generate.generate(spec, number, data["dir"], workers=os.cpu_count())
+  workers = max(2, os.cpu_count() or 2)  # rendering must not happen in a process with TensorFlow
+  generate.generate(spec, number, data["dir"], workers=workers)
   return True
 
 
