@@ -9,7 +9,10 @@ cropped and resized as in training; any other is refused, or with `resize=True` 
 model's proportions around its middle and resized.
 """
 
+import pathlib
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -59,7 +62,7 @@ DRAWN = ("reconstruction", "masks", "means")
 MOST_SLOTS = 64  # in the overview
 
 
-def storage(config):
+def storage(config: Mapping[str, Any]) -> str:
   """Where a call records: `out`, whose number may be a name."""
   _check(config)
   return paths.name(config["out"], "out")
@@ -102,7 +105,9 @@ def infer(_run, _config):
   return str(out)
 
 
-def overview(out, images, found, labels):
+def overview(
+  out: pathlib.Path, images: np.ndarray, found: Mapping[str, np.ndarray], labels: Sequence[str]
+) -> str:
   """Draws overview.png and .pdf, a row a picture; returns the sentence that says where they lie.
 
   Args:
@@ -121,7 +126,12 @@ def overview(out, images, found, labels):
   return f"figure: {paths.shown(save(figure, out / 'overview'))}"
 
 
-def read_all(files, metadata, resize=False, background=pictures.BACKGROUND):
+def read_all(
+  files: Sequence[pathlib.Path],
+  metadata: Mapping[str, Any],
+  resize: bool = False,
+  background: str = pictures.BACKGROUND,
+) -> tuple[list[pathlib.Path], np.ndarray]:
   """Reads pictures; what cannot be read is named on the standard error output and left out.
 
   Args:
@@ -149,7 +159,12 @@ def read_all(files, metadata, resize=False, background=pictures.BACKGROUND):
   return kept, np.stack(images)
 
 
-def read(path, metadata, resize=False, background=pictures.BACKGROUND):
+def read(
+  path: pathlib.Path,
+  metadata: Mapping[str, Any],
+  resize: bool = False,
+  background: str = pictures.BACKGROUND,
+) -> np.ndarray:
   """A picture as the model wants it.
 
   Args:
@@ -196,7 +211,7 @@ def _as_stored(pixels, metadata):
   return within(resized[0].numpy())
 
 
-def within(images):
+def within(images: np.ndarray) -> np.ndarray:
   """Images whose values may miss [0, 1] by a rounding error, put right.
 
   Raises:
@@ -211,13 +226,20 @@ def within(images):
   return np.clip(images, 0, 1)
 
 
-def whole(key, value, least):
+def whole(key: str, value: Any, least: int) -> None:
   """Raises Refusal where a key's value is not a whole number of at least `least`."""
   if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
     raise Refusal(f"{key} must be a whole number of at least {least}, got {value!r}")
 
 
-def decompose(model, images, num_iterations, num_slots, seed, batch_size):
+def decompose(
+  model: Any,
+  images: np.ndarray,
+  num_iterations: int | None,
+  num_slots: int | None,
+  seed: int,
+  batch_size: int,
+) -> dict[str, np.ndarray]:
   """All images, a batch at a time: dict of arrays [N, ...], as of serving.Inferred.arrays.
 
   Every image gets the noise of `seed`, so that it has the same slots alone and among others.
@@ -236,7 +258,7 @@ def decompose(model, images, num_iterations, num_slots, seed, batch_size):
   return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def distinct(names):
+def distinct(names: Sequence[str]) -> list[str]:
   """Names of folders, with a number behind those that came before, in whatever case."""
   taken, result = set(), []
   for name in names:
@@ -250,7 +272,7 @@ def distinct(names):
   return result
 
 
-def write(out, names, found):
+def write(out: pathlib.Path, names: Sequence[str], found: Mapping[str, np.ndarray]) -> None:
   """Writes latents.npz, and under pictures/ a folder of masks and slots for each picture."""
   kept = ("z", "posterior_mean", "posterior_stddev", "nll", "kl")
   np.savez_compressed(
@@ -266,7 +288,7 @@ def write(out, names, found):
       Image.fromarray(pixels).save(folder / f"slot_{k + 1}.png")
 
 
-def segmentation(masks):
+def segmentation(masks: np.ndarray) -> Image.Image:
   """The most probable slot of every pixel as a picture.
 
   Args:

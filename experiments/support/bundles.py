@@ -131,7 +131,7 @@ def _without_places(value):
 def sentence(metadata: Mapping[str, Any]) -> str:
   """The metadata in one line."""
   size = " x ".join(map(str, metadata["image_size"]))
-  score, kind = metadata["ari_fg"], metadata.get("model", "iodine").upper()
+  score, kind = metadata["ari_fg"], metadata["model"].get("model", "iodine").upper()
   return (
     f"{kind} for {metadata['data_set']}, {size}, K {metadata['num_slots']}, "
     f"T {metadata['num_iterations']}, step {metadata['step']}, "
