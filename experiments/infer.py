@@ -275,9 +275,8 @@ def distinct(names: Sequence[str]) -> list[str]:
 def write(out: pathlib.Path, names: Sequence[str], found: Mapping[str, np.ndarray]) -> None:
   """Writes latents.npz, and under pictures/ a folder of masks and slots for each picture."""
   kept = ("z", "posterior_mean", "posterior_stddev", "nll", "kl")
-  np.savez_compressed(
-    out / "latents.npz", names=names, **{name: found[name] for name in kept if name in found}
-  )
+  kept = {name: found[name] for name in kept if name in found}  # not every model has latents
+  np.savez_compressed(out / "latents.npz", names=names, **kept)
   for name, masks, means in zip(names, found["masks"], found["means"], strict=True):
     folder = out / "pictures" / name
     folder.mkdir(parents=True, exist_ok=True)
