@@ -80,14 +80,14 @@ class Subject(NamedTuple):
     """Raises Refusal where a study is about what the model has not."""
     model = self.model
     lacking = {
-      "latents": (model.latent_size is None, "without latents to look at"),
+      "latents": (model.latent_size is None, "which has no latents to look at"),
       "iterations": (not model.ITERATES, "which decodes once: it has no iterations to look at"),
       "slots": (model.MAX_SLOTS == 1, "whose one slot is the whole scene: it parts no objects"),
     }
     for part in parts:
       lacks, why = lacking[part]
       if lacks:
-        raise Refusal(f"{self.folder} is a {self.method}, {why}")
+        raise Refusal(f"the model of {self.folder} is {self.method}, {why}")
 
   @property
   def num_decodes(self) -> int:

@@ -173,7 +173,7 @@ STUDIES = {
   "iterations": (iterations, {"num_iterations": 3}, "iterations.csv"),
   "multistability": (multistability, {"num_seeds": 2, "image": 1}, "seeds.csv"),
 }
-NO_LATENTS, ONCE, ONE_SLOT = "without latents", "decodes once", "parts no objects"
+NO_LATENTS, ONCE, ONE_SLOT = "no latents", "decodes once", "parts no objects"
 SENSELESS = {
   ("r_nem", "traversals"): NO_LATENTS,
   ("r_nem", "projections"): NO_LATENTS,
@@ -194,7 +194,7 @@ def test_studies(name, which, trained, tmp_path):
   module, options, file = STUDIES[which]
   folder = trained(name)
   if (name, which) in SENSELESS:
-    with pytest.raises(Refusal, match=f"is a {METHOD[name]}, .*{SENSELESS[name, which]}"):
+    with pytest.raises(Refusal, match=f"is {METHOD[name]}, .*{SENSELESS[name, which]}"):
       study(module, tmp_path, run=folder, **options)
     assert not list(tmp_path.rglob(file))
     return
@@ -238,7 +238,7 @@ def test_factors_of_slots_beside_those_of_a_scene(trained, trained_run, tmp_path
   assert np.isfinite(float(scene["position (R2)"]))
   assert 0 <= float(scene["shape (accuracy)"]) <= 1
   assert float(constant["position (R2)"]) <= 0
-  with pytest.raises(Refusal, match="without latents"):
+  with pytest.raises(Refusal, match="no latents"):
     study(fig5, tmp_path, runs=[str(trained("r_nem"))])
   with pytest.raises(Refusal, match="no factor 'weight'"):
     study(fig5, tmp_path, runs=both, factors=["weight"])
