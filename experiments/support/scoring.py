@@ -57,7 +57,7 @@ def evaluate_run(
   data: Mapping[str, Any] | None = None,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Scores a run's checkpoint and writes metrics.json and three figures into `out`/`split`.
+  """Scores a run's checkpoint and writes metrics.json and its figures into `out`/`split`.
 
   Args:
     run: its folder, or a bundle's.
@@ -95,13 +95,12 @@ def evaluate_run(
     if np.isfinite(values).any()  # some need true masks
   }
   write_json(metrics, {"run": str(run), "split": split, **summary, "quantiles": curves})
-  figures = {
-    "decomposition": draw_decomposition(subject, 6),
-    "refinement": draw_refinement(subject),
-    "iterations": plotting.curves_per_iteration(
+  figures = {"decomposition": draw_decomposition(subject, 6)}
+  if model.ITERATES:
+    figures["refinement"] = draw_refinement(subject)
+    figures["iterations"] = plotting.curves_per_iteration(
       ari=scores["ari_fg"], mse=scores["mse"], kl=scores["kl"]
-    ),
-  }
+    )
   return {
     "summary": summary,
     "metrics": str(metrics),
