@@ -54,7 +54,8 @@ class Schema:
     """Every key by its flat name, for a kind of model."""
     fields = {}
     for part in self._parts(kind):
-      fields.update({k: f for k, f in part.flat_fields().items() if k not in HIDDEN})
+      hidden = _hidden(part)
+      fields.update({k: f for k, f in part.flat_fields().items() if k not in hidden})
     return {"seed": TrainingConfig.flat_fields()["seed"], **fields}
 
   def _parts(self, kind) -> tuple[type[Settings], ...]:
@@ -127,7 +128,9 @@ class Schema:
     if not models and kind != presets.IODINE:
       models = [presets.modifier_of(kind)]
     fields = self.fields(kind)
-    defaults = {k: v for part in self._parts(kind) for k, v in _defaults(part, HIDDEN).items()}
+    defaults = {
+      k: v for part in self._parts(kind) for k, v in _defaults(part, _hidden(part)).items()
+    }
     preset = presets.preset(scene, kind)
     values = {k: v for k, v in preset.items() if k in fields}
     for name in [*models, *others]:
@@ -166,7 +169,7 @@ class Schema:
       if issubclass(part, ModelConfig):
         own.update(_image_size(values, self._parts(kind)))
       settings = part.from_flat(own)
-      valid.update({k: v for k, v in settings.flat().items() if k not in HIDDEN})
+      valid.update({k: v for k, v in settings.flat().items() if k not in _hidden(part)})
     if "seed" in valid:
       valid["seed"] = TrainingConfig.from_flat({"seed": valid["seed"]}).seed
     for key, value in values.items():  # else True would be the number 1
@@ -182,6 +185,10 @@ def _kind(value):
 
 def _defaults(part, hidden):
   return {k: f.get_default() for k, f in part.flat_fields().items() if k not in hidden}
+
+
+def _hidden(part: type[Settings]) -> frozenset[str]:
+  return HIDDEN if issubclass(part, ModelConfig) else frozenset()
 
 
 def _image_size(values, parts):
