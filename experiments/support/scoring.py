@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from experiments.support import held_out, runs
+from experiments.support import clips, held_out, runs
 from experiments.support.held_out import Learned
 from experiments.support.results import save
-from iodine import evaluation, plotting
+from iodine import evaluation, plotting, tracking
 from iodine.files import write_json
 from iodine.outputs import SlotOutput
 from iodine.slot_model import SlotModel
@@ -86,6 +86,11 @@ def evaluate_run(
   print(f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split")
   scores = score(subject, num_images, batch_size)
   summary = {**evaluation.summarize(scores), "step": step}
+  if clips.is_video(data):
+    tracked = clips.score(
+      model, scenes(subject, num_images, batch_size), subject.num_background, num_slots, seed
+    )
+    summary["clips"] = {name: found.summary() for name, found in tracked.items()}
   out = pathlib.Path(out) / split  # Sacred has a metrics.json of its own in `out`
   out.mkdir(parents=True, exist_ok=True)
   metrics = out / "metrics.json"
@@ -96,8 +101,7 @@ def evaluate_run(
   }
   write_json(metrics, {"run": str(run), "split": split, **summary, "quantiles": curves})
   figures = {
-    "decomposition": draw_decomposition(subject, 6),
-    "refinement": draw_refinement(subject),
+    **_scenes_drawn(subject),
     "iterations": plotting.curves_per_iteration(
       ari=scores["ari_fg"], mse=scores["mse"], kl=scores["kl"]
     ),
@@ -134,6 +138,23 @@ def decompose(subject: Subject, num_images: int) -> tuple[dict[str, Any], SlotOu
   return batch, output
 
 
+def _scenes_drawn(subject):
+  """Figures of the first scenes, by name."""
+  if clips.is_video(subject.data):
+    return {"sequence": draw_clip(subject)[0]}
+  return {
+    "decomposition": draw_decomposition(subject, 6),
+    "refinement": draw_refinement(subject),
+  }
+
+
+def draw_clip(subject: Subject) -> tuple[Figure, np.ndarray]:
+  """The first clip as a figure and as the pictures of an animation; see `clips.draw`."""
+  frames, true_masks = next(clips.clips_of(scenes(subject, 1, 1)))
+  tracked = tracking.Tracker(subject.model, subject.num_slots)(frames[None], subject.seed)
+  return clips.draw(frames, true_masks, tracked, subject.num_background)
+
+
 def draw_decomposition(subject: Subject, num_images: int) -> Figure:
   """Image, true masks, reconstruction, masks and slots of the first scenes."""
   batch, output = decompose(subject, num_images)
@@ -161,9 +182,25 @@ def draw_refinement(subject: Subject) -> Figure:
 
 def sentence(summary: Mapping[str, float]) -> str:
   """The scores in one line."""
+  if "clips" in summary:
+    return _sentence_of_clips(summary["clips"])
   ari = f"ARI-FG {summary['ari_fg']:.3f}, " if summary["num_foreground"] else ""
   kl = f", KL {summary['kl']:.1f} nats" if np.isfinite(summary["kl"]) else ""
   return (
     f"{ari}MSE {summary['mse']:.5f}{kl} "
     f"({summary['num_images']} images, {summary['num_foreground']} with foreground)"
+  )
+
+
+def _sentence_of_clips(found):
+  predicted, updated = found[clips.PREDICTED], found[clips.UPDATED]
+  ari = ""
+  if updated["num_foreground"]:
+    ari = (
+      f"joint ARI-FG {updated['clip_ari_fg']:.3f}, by frame {updated['frame_ari_fg']:.3f}, "
+      f"stability {updated['stability']:.3f}, "
+    )
+  return (
+    f"{ari}MSE {updated['mse']:.5f}, of predictions {predicted['mse']:.5f} "
+    f"({updated['num_clips']} clips, {updated['num_foreground']} with foreground)"
   )
