@@ -13,6 +13,7 @@ from iodine.build import build_model, make_config
 from iodine.errors import UserError
 from iodine.serving.graph import PLACE, SEED
 from iodine.slot_model import SlotModel
+from iodine.tf_paths import literal
 
 ROUNDING = 1e-3  # by so much a resized or averaged picture may leave [0, 1]
 
@@ -80,7 +81,7 @@ def load(path: str | os.PathLike) -> "Model":
   if not (path / "saved_model.pb").is_file():
     raise UserError(f"there is no SavedModel in {path}: {path / 'saved_model.pb'} does not exist")
   try:
-    loaded = tf.saved_model.load(str(path))
+    loaded = tf.saved_model.load(literal(path))
   except (OSError, tf.errors.OpError) as error:
     reason = str(error).splitlines()[0]
     raise UserError(f"{path} is no SavedModel that can be read: {reason}") from error

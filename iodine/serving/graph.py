@@ -30,6 +30,7 @@ from iodine import unroll
 from iodine.noise import Noise
 from iodine.outputs import SlotOutput, reconstruct
 from iodine.slot_model import SlotModel
+from iodine.tf_paths import literal
 from iodine.version import __version__
 
 SEED = (0, 1)  # as the first image of an evaluation has it
@@ -55,7 +56,7 @@ def export(
     asset = pathlib.Path(folder) / METADATA
     asset.write_text(json.dumps(metadata, indent=2) + "\n")
     module = Exported(model, asset)
-    tf.saved_model.save(module, str(path), signatures=module.signatures())
+    tf.saved_model.save(module, literal(path, create=True), signatures=module.signatures())
   return metadata
 
 

@@ -16,6 +16,7 @@ from iodine.build import make_config
 from iodine.errors import UserError
 from iodine.files import write_json
 from iodine.slot_model import SlotModel
+from iodine.tf_paths import literal
 
 # What a run may have that the one it goes on from had not: it begins anew.
 OPTIONAL = ("loss_scale", "geco")
@@ -38,11 +39,11 @@ class Checkpoints:
     self._step, self._best_score = state["step"], state["best_score"]
     self._checkpoint = tf.train.Checkpoint(**state)
     self._last = tf.train.CheckpointManager(
-      self._checkpoint, str(self.directory), max_to_keep=keep, step_counter=state["step"]
+      self._checkpoint, literal(self.directory), max_to_keep=keep, step_counter=state["step"]
     )
     self._best = tf.train.CheckpointManager(
       self._checkpoint,
-      str(self.directory / "best"),
+      literal(self.directory / "best"),
       max_to_keep=1,
       step_counter=state["step"],
       checkpoint_name="best",
@@ -63,7 +64,9 @@ class Checkpoints:
     try:
       self.directory.mkdir(parents=True, exist_ok=True)
       write_json(self.directory / "config.json", self._config.flat())
-      return manager.save(checkpoint_number=self._step.numpy())
+      saved = manager.save(checkpoint_number=self._step.numpy())
+      folder = self.directory / "best" if manager is self._best else self.directory
+      return str(folder / pathlib.Path(saved).name)
     except (OSError, tf.errors.OpError) as error:
       self._remove_unfinished(manager)
       reason = re.sub(r"^\{\{.*?\}\} ", "", str(error)).splitlines()[0]  # name of a graph node
@@ -112,9 +115,9 @@ def restore(
     except Exception:  # TensorFlow raises many kinds for a file it cannot read
       damaged.append(path)
       continue
-    known = {name.split("/")[0] for name, _ in tf.train.list_variables(path)}
+    known = {name.split("/")[0] for name, _ in tf.train.list_variables(literal(path))}
     present = {name: p for name, p in state.items() if name in known or name not in OPTIONAL}
-    status = tf.train.Checkpoint(**present).restore(path)
+    status = tf.train.Checkpoint(**present).restore(literal(path))
     status.assert_existing_objects_matched().expect_partial()
     return path, damaged
   if damaged:
@@ -130,7 +133,7 @@ def _saved(directory):
 
 def _verify(path):
   """Reads every tensor, which checks its checksum."""
-  reader = tf.train.load_checkpoint(path)
+  reader = tf.train.load_checkpoint(literal(path))
   for name in reader.get_variable_to_shape_map():
     reader.get_tensor(name)
 

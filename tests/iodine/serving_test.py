@@ -320,3 +320,12 @@ def test_what_is_not_ours(tmp_path):
   tf.saved_model.save(tf.Module(), str(tmp_path))
   with pytest.raises(ValueError, match="none that this program exported"):
     iodine.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "name", ["a[1]", "b*c", "d{e}, f", "g\\h", b"\xff".decode(errors="surrogateescape")]
+)
+def test_a_folder_of_any_name(paper, tmp_path, name):
+  serving.export(paper.model, tmp_path / name)
+  found = iodine.load(tmp_path / name).infer(make_images(1))
+  np.testing.assert_array_equal(found.masks, paper.loaded.infer(make_images(1)).masks)

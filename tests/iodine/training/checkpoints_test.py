@@ -123,3 +123,24 @@ def test_a_full_file_system(tmp_path, make_trainer):
     assert other.steps_done == last > 0
   finally:
     subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize(
+  "name", ["a[1]", "b*c", "d{e}, f", "g\\h", "i?", "ö ü", b"\xff".decode(errors="surrogateescape")]
+)
+def test_a_folder_of_any_name(tmp_path, name, make_trainer):
+  directory = tmp_path / name / "checkpoints"
+  trainer = make_trainer(MODEL, TRAINING, directory, keep=2)
+  for score in (1.0, 2.0, 3.0):
+    run(trainer, 1)
+    path = trainer.checkpoints.save_best(score)
+    assert path == str(directory / "best" / f"best-{trainer.steps_done}")
+    trainer.checkpoints.save()
+  names = sorted(p.name for p in directory.iterdir() if p.name.endswith(".index"))
+  assert names == ["ckpt-2.index", "ckpt-3.index"]  # the older ones are deleted
+  assert [p.name for p in (directory / "best").iterdir() if p.suffix == ".index"] == [
+    "best-3.index"
+  ]
+  other = make_trainer(MODEL, TRAINING)
+  assert other.restore(directory) == []
+  assert other.steps_done == 3
