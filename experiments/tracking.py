@@ -1,11 +1,11 @@
 """Do slots follow their objects through clips? python -m experiments.tracking with run=runs/3
 
-A table of 320 held-out clips (paper, A.1): ARI-FG over all frames of a clip at once, as SAVi has it,
-and frame by frame; stability, the share of objects in view that keep their slot from one frame to
-the next; MOTA; MSE and NLL. Its rows: each frame as predicted from those before it; after the update
-that has seen it; the yardsticks `single frames`, the same model on each frame by itself with slots
-linked by the overlap of their masks, and `chance`, the masks of another clip. `frames` has the
-scores by frame, `clip_1` and so on what a clip looks like (Fig. 12), as PNG, PDF and GIF.
+A table of 320 held-out clips (paper, A.1): ARI-FG over all frames of a clip at once, as SAVi has
+it, and frame by frame; stability, the share of objects in view that keep their slot from one frame
+to the next; MOTA; MSE and NLL. Its rows: each frame as predicted from those before it; after the
+update that has seen it; and two yardsticks: `single frames`, the same model on each frame by itself
+with slots linked by the overlap of their masks, and `chance`, the masks of another clip. `frames`
+has the scores by frame, `clip_1` and so on what a clip looks like (Fig. 12), as PNG, PDF and GIF.
 
 Objects that leave the view count in the frames in which they are seen; the table `counts` says how
 often one was out of view.

@@ -106,7 +106,7 @@ class Tracker:
 
 
 def _nll(model, images, output):
-  """[B], nats an image under a decode's mixture; NaN where the model has no likelihood of its own."""
+  """[B], nats an image under a decode's mixture; NaN where the model cannot say."""
   score = getattr(model, "nll_of", None)
   if score is None:
     return tf.fill([tf.shape(images)[0]], tf.constant(float("nan"), images.dtype))

@@ -35,8 +35,8 @@ class Scores:
   frame_ari: np.ndarray
   mse: np.ndarray
   nll: np.ndarray
-  stability: Stability = Stability()
-  tracking: Tracking = Tracking()
+  stability: Stability = dataclasses.field(default_factory=Stability)
+  tracking: Tracking = dataclasses.field(default_factory=Tracking)
 
   def __add__(self, other: "Scores") -> "Scores":
     joined = {}
