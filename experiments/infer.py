@@ -263,10 +263,9 @@ def whole(key, value, least):
 
 
 def decompose(model, images, num_iterations, num_slots, seed, batch_size):
-  """All images, a batch at a time: dict of arrays [N, ...] by the names of serving.Inferred.
+  """All images, a batch at a time: dict of arrays [N, ...], as of serving.Inferred.arrays.
 
-  Every batch draws the noise of `seed`. Whether an image's result depends on its place in the batch
-  is the model's affair: `serving.Model.infer`.
+  Every image gets the noise of `seed`, so that it has the same slots alone and among others.
 
   Raises:
     Refusal: there are no images, or values outside [0, 1]; batch_size is no positive number.
@@ -278,9 +277,7 @@ def decompose(model, images, num_iterations, num_slots, seed, batch_size):
   batches = []
   for start in range(0, len(images), batch_size):
     batch = images[start : start + batch_size]
-    found = model.infer(batch, num_iterations, num_slots, seed)
-    arrays = {**found._asdict(), **found.terms}
-    batches.append({name: value for name, value in arrays.items() if isinstance(value, np.ndarray)})
+    batches.append(model.infer(batch, num_iterations, num_slots, seed).arrays())
   return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
@@ -301,8 +298,9 @@ def distinct(names):
 def write(out, names, found):
   """Writes latents.npz, and under pictures/ a folder of masks and slots for each picture."""
   kept = ("z", "posterior_mean", "posterior_stddev", "nll", "kl")
-  known = {name: found[name] for name in kept if name in found}  # not every model has latents
-  np.savez_compressed(out / "latents.npz", names=names, **known)
+  np.savez_compressed(
+    out / "latents.npz", names=names, **{name: found[name] for name in kept if name in found}
+  )
   for name, masks, means in zip(names, found["masks"], found["means"], strict=True):
     folder = out / "pictures" / name
     folder.mkdir(parents=True, exist_ok=True)

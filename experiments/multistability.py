@@ -117,7 +117,7 @@ def align(masks):
   """
   aligned = [masks[0]]
   for own in masks[1:]:
-    order = factors.match_slots(masks[:1], own[None], num_background=0)[0]
+    order = factors.match_slots(masks[:1], own[None], num_background=0, min_iou=0.0)[0]
     spare = iter(k for k in range(len(own)) if k not in order)
     aligned.append(own[[k if k >= 0 else next(spare) for k in order]])
   return np.stack(aligned)

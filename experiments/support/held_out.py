@@ -99,8 +99,8 @@ def fingerprint(data: Data) -> str:
   """Tells files apart, wherever they lie and however they are packed, by the first scene."""
   source = _source(data)
   source.count(1)
-  first = source.decode(next(source.blocks(0, 1))[:1])
-  return hashlib.sha256(first["image"][0].tobytes()).hexdigest()[:16]
+  scenes = source.decode(next(source.blocks(0, 1)))
+  return hashlib.sha256(scenes["image"][0].tobytes()).hexdigest()[:16]
 
 
 def _source(data):

@@ -60,7 +60,7 @@ def factor_predictions(
   rows = -(-len(predictions) // columns)
   cell = min(width / columns, 2.2)
   with matplotlib.rc_context(STYLE):
-    figure = Figure(figsize=(cell * columns, (cell + 0.12) * rows), layout="constrained")
+    figure = Figure(figsize=(cell * columns, (cell + 0.22) * rows), layout="constrained")
     for i, (name, prediction) in enumerate(predictions.items()):
       axis = figure.add_subplot(rows, columns, i + 1)
       true, predicted = np.asarray(prediction.true), np.asarray(prediction.predicted)

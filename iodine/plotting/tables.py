@@ -87,7 +87,13 @@ def score_table(
           write(x, y - apart, theirs, ha="center", color="0.45")
     rule(height - 0.32 - step * len(rows), 0.8)
     if paper:
-      write(margin, 0.09, "Gray: the paper's (Greff et al. 2019).", color="0.45", fontsize=6)
+      write(
+        margin,
+        0.09,
+        "Gray: the paper's (Greff et al. 2019).",
+        color="0.45",
+        fontsize=min(6.0, size),
+      )
   return figure
 
 

@@ -48,6 +48,11 @@ class Inferred(NamedTuple):
   posterior_stddev: np.ndarray | None = None  # [B, K, Z]
   state: dict[str, np.ndarray] | None = None  # for `Model.refine`; of the whole batch
 
+  def arrays(self) -> dict[str, np.ndarray]:
+    """What there is for each image, by name: dict of [B, ...]."""
+    fields = {name: v for name, v in self._asdict().items() if isinstance(v, np.ndarray)}
+    return {**fields, **self.terms}
+
   @property
   def kl(self) -> np.ndarray | None:
     """[B, D, K], nats a slot; None for a model without latents."""

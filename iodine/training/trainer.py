@@ -281,6 +281,9 @@ class Trainer:
       "nll": last.nll,
       **last.terms,
       "mse": metrics.mse(target, last.reconstruction),
+      "mask_entropy": metrics.mask_entropy(last.masks),
+      "undecided_pixels": metrics.undecided_pixels(last.masks),
+      "used_slots": metrics.used_slots(last.masks),
     }
     values = {
       "loss": loss,

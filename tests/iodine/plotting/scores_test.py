@@ -23,6 +23,8 @@ def test_factor_predictions_scatter_numbers_and_count_categories():
     labels={"shape": ["none", "square", "ellipse", "heart"]},
   )
   scatter, confusion, angle = figure.axes
+  plotting.to_image(figure)
+  assert max(axis.title.get_window_extent().y1 for axis in figure.axes) <= figure.bbox.height
   np.testing.assert_allclose(scatter.collections[0].get_offsets(), np.stack([x, x[::-1]], axis=1))
   np.testing.assert_allclose(picture(confusion), [[0.75, 0], [0.25, 1]])
   assert [t.get_text() for t in confusion.get_xticklabels()] == ["square", "heart"]
