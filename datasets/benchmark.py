@@ -4,7 +4,8 @@
 
 Each file's first records are written in both layouts to a temporary folder. Then, alternating,
 every way of reading gives whole batches (decode, crop, resize, one-hot masks), and the medians are
-printed in scenes per second:
+printed in scenes per second. On a machine that does other work besides, the processor time of a
+scene, summed over threads, tells more than the clock:
 
   tf.io      the released layout through tf.io.parse_single_example, a string per byte
   released   the released layout through `datasets.load`
@@ -16,6 +17,7 @@ import os
 import statistics
 import tempfile
 import time
+from typing import NamedTuple
 
 from datasets import files
 from datasets.cli import Parser
@@ -24,14 +26,26 @@ from datasets.recode import guess_spec, recode
 from datasets.specs import get_spec
 
 
-def scenes_per_second(spec, path, num, batch_size=32, cache=False) -> float:
-  """Scenes per second through `datasets.load`, of `num` scenes or a little more."""
+class Speed(NamedTuple):
+  """How fast scenes are read.
+
+  Attributes:
+    rate: scenes per second, by the clock.
+    cost: processor seconds of a scene, over all threads.
+  """
+
+  rate: float
+  cost: float
+
+
+def speed(spec, path, num: int, batch_size: int = 32, cache: bool = False) -> Speed:
+  """The speed of `datasets.load`, over `num` scenes or a little more."""
   from datasets import pipeline
 
   return _rate(pipeline.load(spec, path, split="all", batch_size=batch_size, cache=cache), num)
 
 
-def tf_io_scenes_per_second(spec, path, num, batch_size=32) -> float:
+def tf_io_speed(spec, path, num: int, batch_size: int = 32) -> Speed:
   """As above, the released layout through TensorFlow's own parser."""
   import tensorflow as tf
 
@@ -57,17 +71,17 @@ def tf_io_scenes_per_second(spec, path, num, batch_size=32) -> float:
 
 
 def _rate(dataset, num):
-  """Scenes per second; the clock starts after the first batch, when everything is set up."""
+  """The clock starts after the first batch, when everything is set up."""
   batches, seen = iter(dataset), 0
   next(batches)
-  start = time.perf_counter()
+  start, cost = time.perf_counter(), time.process_time()
   while seen < num:
     seen += int(next(batches)["image"].shape[0])
-  return seen / (time.perf_counter() - start)
+  return Speed(rate=seen / (time.perf_counter() - start), cost=(time.process_time() - cost) / seen)
 
 
-def measure(spec, path, num=1000, crop_resize=False, rounds=3) -> dict:
-  """Medians of scenes per second: by way of reading; "tf.io" is None for video.
+def measure(spec, path, num: int = 1000, crop_resize: bool = False, rounds: int = 3) -> dict:
+  """Way of reading -> Speed, medians; "tf.io" is None for video.
 
   Args:
     spec: the dataset.
@@ -84,20 +98,24 @@ def measure(spec, path, num=1000, crop_resize=False, rounds=3) -> dict:
     recode(spec, path, compact, crop=crop, size=size, num=num)
     num = files.RecordFile(compact).count()
     ways = {
-      "released": lambda: scenes_per_second(spec, released, num),
+      "released": lambda: speed(spec, released, num),
       # Many times more scenes, or what lies ready behind the first batch would count for much.
-      "compact": lambda: scenes_per_second(spec, compact, 10 * num),
-      "memory": lambda: scenes_per_second(spec, compact, 10 * num, cache=True),
+      "compact": lambda: speed(spec, compact, 10 * num),
+      "memory": lambda: speed(spec, compact, 10 * num, cache=True),
     }
     if spec.num_frames is None:
-      ways = {"tf.io": lambda: tf_io_scenes_per_second(spec, released, num), **ways}
+      ways = {"tf.io": lambda: tf_io_speed(spec, released, num), **ways}
     for way in ways.values():  # warm up: imports, traces, the disk's cache
       way()
     figures = {name: [] for name in ways}
     for _ in range(rounds):
       for name, way in ways.items():
         figures[name].append(way())
-  return {"tf.io": None, **{name: statistics.median(f) for name, f in figures.items()}}
+  medians = {
+    name: Speed(*map(statistics.median, zip(*speeds, strict=True)))
+    for name, speeds in figures.items()
+  }
+  return {"tf.io": None, **medians}
 
 
 def main(argv=None):
@@ -108,14 +126,19 @@ def main(argv=None):
   parser.add_argument("--crop-resize", action="store_true", help="crop and resize when recoding")
   args = parser.parse_args(argv)
   ways = ("tf.io", "released", "compact", "memory")
-  print(f"{'scenes/s':24}{''.join(f'{way:>10}' for way in ways)}{'compact / tf.io':>17}")
+  print(f"{'':33}{''.join(f'{way:>10}' for way in ways)}{'compact / tf.io':>17}")
   try:
     for path in args.files:
       spec = get_spec(args.dataset) if args.dataset else guess_spec(path)
-      figures = measure(spec, path, args.num, args.crop_resize)
-      ratio = figures["compact"] / (figures["tf.io"] or figures["released"])
-      cells = "".join(f"{f:>10,.0f}" if f else f"{'-':>10}" for f in map(figures.get, ways))
-      print(f"{spec.name[:23]:24}{cells}{ratio:>16.1f}x")
+      speeds = measure(spec, path, args.num, args.crop_resize)
+      yardstick = speeds["tf.io"] or speeds["released"]
+      found = [speeds[way] for way in ways]
+      for what, values, gain in (
+        ("scenes/s", [s and s.rate for s in found], speeds["compact"].rate / yardstick.rate),
+        ("CPU us", [s and s.cost * 1e6 for s in found], yardstick.cost / speeds["compact"].cost),
+      ):
+        cells = "".join(f"{v:>10,.0f}" if v else f"{'-':>10}" for v in values)
+        print(f"{spec.name[:23]:24}{what:9}{cells}{gain:>16.1f}x")
   except (DataError, OSError) as error:
     parser.exit(2, f"{parser.prog}: {error}\n")
 

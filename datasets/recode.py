@@ -85,8 +85,10 @@ def recode(
     count = write_records(name, counted, spec, layout)
     if not count:
       os.remove(name)
-      said = f"{', '.join(map(str, files))}: no record for {name}"
-      raise DataError(f"{said}: take fewer shards" if i else f"{said}: there is nothing to recode")
+      sources = ", ".join(map(str, files))
+      if not i:
+        raise DataError(f"{sources} holds no record: get or generate it anew")
+      raise DataError(f"{sources}: no record is left for {name}: take fewer shards")
     RecordFile(name).write_index(
       num_records=count, dataset=spec.name, layout=layout, num_objects=num_objects
     )

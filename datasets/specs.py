@@ -96,25 +96,30 @@ _SHAPES = DatasetSpec(
   generate_args="shapes",
 )
 
-_TEXTURED_MNIST = DatasetSpec(
-  name="textured_mnist",
-  file="textured_mnist_train.tfrecords",
-  released=None,
-  compression="",
-  image_size=(28, 28, 1),
-  max_entities=3,
-  num_background=1,
-  mask_layout="LHW1",
-  factors={
-    "x": _number("pixels, left edge of the digit's box"),
-    "y": _number("pixels, top edge of the digit's box"),
-    "digit": _categorical(11),
-    "texture": _categorical(21),
-  },
-  num_train=60_000,
-  generator="datasets.generators.textured_mnist",
-  generate_args="textured_mnist",
-)
+
+def _textured_mnist(variant, name, max_entities):
+  return DatasetSpec(
+    name=name,
+    file=f"{name}_train.tfrecords",
+    released=None,
+    compression="",
+    image_size=(28, 28, 1),
+    max_entities=max_entities,
+    num_background=1,
+    mask_layout="LHW1",
+    factors={
+      "x": _number("pixels to the right of the middle"),
+      "y": _number("pixels below the middle"),
+      "digit": _categorical(11),
+      "texture": _categorical(21),
+    },
+    num_train=50_000,
+    generator="datasets.generators.textured_mnist",
+    variant=variant,
+    revision=1,
+    generate_args=f"textured_mnist --variant {variant}",
+  )
+
 
 _CLEVR = DatasetSpec(
   name="clevr",
@@ -234,7 +239,8 @@ SPECS = {
     _multi_dsprites("binarized", "multi_dsprites_binarized", 4, 1),
     _multi_dsprites("colored_on_colored", "multi_dsprites_colored_on_colored", 5, 3),
     _SHAPES,
-    _TEXTURED_MNIST,
+    _textured_mnist("pair", "textured_mnist", 3),
+    _textured_mnist("single", "textured_mnist_single", 2),
     _CLEVR,
     _CLEVR6,
     _CLEVR_SINGLE,

@@ -1,9 +1,15 @@
-"""Two textured digits on a textured ground, after Greff et al. 2016 (paper, Fig. 11).
+"""Textured digits on a textured ground, after Greff et al. 2016, Tagger (paper, Fig. 11).
+
+  pair    two digits, moved by 2 pixels up and left, and down and right; either may be in front
+  single  one digit in the middle
+
+There are twenty textures, each one Fourier coefficient of a grid of 38 x 38 pixels with a random
+phase; ground and digits of a scene have different ones. The gray value of a digit is its opacity,
+and a pixel belongs to what contributes most to it.
 
 The digits come from a copy of MNIST (`--mnist`: an .npz with `x_train` and `y_train`, or
 the IDX file of the images, with that of the labels beside it, gzipped or not); without one, from
-scikit-learn's 1,797 digits of 8 x 8 pixels, enlarged. The textures are ten sine gratings and ten
-plaids; ground and digits of a scene have three different ones.
+scikit-learn's 1,797 digits of 8 x 8 pixels, enlarged.
 """
 
 import functools
@@ -13,37 +19,49 @@ import os
 import numpy as np
 from PIL import Image
 
-from datasets.errors import DataError
+from datasets.errors import DataError, nearest
 from datasets.specs import get_spec
 
-SPEC = get_spec("textured_mnist")
 CHUNK_SIZE = 500
-NUM_TEXTURES = 20
 PARAMETER_HELP = {
   "image_size": "height and width in pixels",
-  "digit_size": "side of a digit's box in pixels",
   "mnist": ".npz file, or IDX file of images; scikit-learn's small digits where none is given",
 }
+SHIFTS = {"pair": (-2, 2), "single": (0,)}  # of each digit, down and to the right, in pixels of 28
+SPECS = {variant: get_spec("textured_mnist", variant) for variant in SHIFTS}
+
+# Which coefficient each texture is: periods over a grid's height and over its width.
+GRID = 38
+COEFFICIENTS = np.array(
+  [
+    (down, across)
+    for down, acrosses in (
+      (4, (0, 4, 8, 12)),
+      (10, (1, 5, 9, 13)),
+      (21, (2, 6, 10, 14)),
+      (32, (3, 7, 11, 15)),
+      (37, (4, 8, 12, 16)),
+    )
+    for across in acrosses
+  ]
+)
+_MNIST_SIZE, _DIGIT_SIZE = 28, 20  # pixels of a picture of MNIST, and of the digit in its middle
 
 
-def textures(image_size, phase, code) -> np.ndarray:
-  """Gratings (codes 1 to 10) and plaids (11 to 20), float [N, S, S] in [0, 1].
+def textures(image_size: int, phase, code) -> np.ndarray:
+  """Surfaces of textures, float [N, S, S] in [0, 1].
+
+  A random part of the grid, as Tagger takes, is another phase: the wave goes on over its edges.
 
   Args:
     image_size: S.
-    phase: float [N, 2], in radians.
+    phase: float [N], in radians.
     code: int [N], from 1.
   """
-  angle = np.pi * ((code - 1) % 10) / 10
-  row, column = np.mgrid[:image_size, :image_size]
-
-  def wave(angle, phase, period):
-    along = np.cos(angle)[:, None, None] * column + np.sin(angle)[:, None, None] * row
-    return np.sin(2 * np.pi * along / period + phase[:, None, None])
-
-  grating = wave(angle, phase[:, 0], 4.5)
-  plaid = wave(angle, phase[:, 0], 7.0) * wave(angle + np.pi / 2, phase[:, 1], 7.0)
-  return 0.5 + 0.5 * np.where((code > 10)[:, None, None], plaid, grating)
+  down, across = COEFFICIENTS[code - 1].T[..., None, None]  # [N, 1, 1]
+  row, column = np.mgrid[:image_size, :image_size] * (_MNIST_SIZE / image_size)
+  turns = (down * row + across * column) / GRID
+  return 0.5 + 0.5 * np.cos(2 * np.pi * turns + np.reshape(phase, (-1, 1, 1)))
 
 
 def _read_idx(path):
@@ -58,12 +76,15 @@ def _read_idx(path):
 
 @functools.cache
 def _digits(mnist, size):
-  """Masks bool [n, size, size] and classes int [n] of all the digits there are."""
+  """Opacities uint8 [n, size, size] and classes int [n] of all the digits there are."""
   if mnist is None:
     from sklearn.datasets import load_digits  # takes a second to import
 
     bunch = load_digits()
-    images, classes = (bunch.images * (255 / 16)).astype(np.uint8), bunch.target
+    small = (bunch.images * (255 / 16)).astype(np.uint8)
+    images, classes = np.zeros((len(small), _MNIST_SIZE, _MNIST_SIZE), np.uint8), bunch.target
+    edge = (_MNIST_SIZE - _DIGIT_SIZE) // 2
+    images[:, edge:-edge, edge:-edge] = _resized(small, _DIGIT_SIZE)
   elif not os.path.exists(mnist):
     raise DataError(f"{mnist} does not exist: give an .npz or IDX file of MNIST with --mnist")
   elif mnist.endswith(".npz"):
@@ -78,48 +99,71 @@ def _digits(mnist, size):
     images, classes = _read_idx(mnist), _read_idx(labels)
   if images.ndim != 3 or len(images) != len(classes):
     raise DataError(f"expected images [n, H, W] and n classes, got {images.shape}, {classes.shape}")
-  resized = [Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC) for i in images]
-  return np.stack([np.asarray(i) for i in resized]) > 127, classes.astype(np.int64)
+  return _resized(images, size), np.asarray(classes).astype(np.int64)
 
 
-def generate_chunk(seed, chunk, *, image_size=28, digit_size=18, mnist=None):
+def _resized(images, size):
+  if images.shape[1:] == (size, size):
+    return images
+  made = [Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC) for i in images]
+  return np.stack([np.asarray(i) for i in made])
+
+
+def _moved(pixels, shift):
+  """Pictures [N, S, S] moved by `shift` rows and columns; zeros come in."""
+  size = pixels.shape[-1]
+  moved = np.zeros_like(pixels)
+  to, come = slice(max(shift, 0), size + min(shift, 0)), slice(max(-shift, 0), size - max(shift, 0))
+  moved[:, to, to] = pixels[:, come, come]
+  return moved
+
+
+def generate_chunk(seed, chunk, *, variant="pair", image_size=28, mnist=None):
   """500 scenes of stored features; see `datasets.scene` for the contract.
 
-  Digits, their places and textures are uniform; the second digit lies over the first.
+  Digits, textures, phases and which digit is in front are uniform.
 
   Returns:
-    image uint8 [N, S, S, 1], mask uint8 [N, 3, S, S, 1], x, y, digit (its class + 1), texture and
-    visibility float32 [N, 3].
+    image uint8 [N, S, S, 1], mask uint8 [N, L, S, S, 1], x, y (how far the digit was moved), digit
+    (its class + 1), texture and visibility float32 [N, L].
 
   Raises:
-    DataError: the digits cannot be read or do not fit.
+    DataError: there is no such variant or size, or the digits cannot be read.
   """
-  if not 1 <= digit_size <= image_size:
-    raise DataError(f"expected 1 <= digit_size <= image_size = {image_size}, got {digit_size}")
-  masks, classes = _digits(mnist, digit_size)
-  rng = np.random.default_rng((seed, chunk))
-  texture = rng.permuted(np.tile(np.arange(1, NUM_TEXTURES + 1), (CHUNK_SIZE, 1)), axis=1)[:, :3]
-  phase = rng.uniform(0, 2 * np.pi, (CHUNK_SIZE, 3, 2))
-  digit = rng.integers(len(masks), size=(CHUNK_SIZE, 2))
-  corner = rng.integers(image_size - digit_size + 1, size=(CHUNK_SIZE, 2, 2))  # row, column
+  if variant not in SHIFTS:
+    raise DataError(f'no variant "{variant}": {nearest(variant, SHIFTS)}')
+  if image_size < 8:
+    raise DataError(f"image_size must be at least 8, got {image_size}")
+  shifts = [round(shift * image_size / _MNIST_SIZE) for shift in SHIFTS[variant]]
+  opacities, classes = _digits(mnist, image_size)
+  rng, num = np.random.default_rng((seed, chunk)), len(shifts)
+  codes = np.tile(np.arange(1, len(COEFFICIENTS) + 1), (CHUNK_SIZE, 1))
+  texture = rng.permuted(codes, axis=1)[:, : num + 1]
+  phase = rng.uniform(0, 2 * np.pi, texture.shape)
+  digit = rng.integers(len(opacities), size=(CHUNK_SIZE, num))
+  from_back = rng.permuted(np.tile(np.arange(num), (CHUNK_SIZE, 1)), axis=1)
 
-  labels = np.zeros((CHUNK_SIZE, image_size, image_size), np.uint8)
-  box = np.arange(digit_size)
-  scenes = np.arange(CHUNK_SIZE)[:, None, None]
-  for p in range(2):  # from back to front
-    rows, columns = corner[:, p, 0, None] + box, corner[:, p, 1, None] + box
-    place = (scenes, rows[:, :, None], columns[:, None, :])
-    labels[place] = np.where(masks[digit[:, p]], np.uint8(p + 1), labels[place])
-  surfaces = np.stack([textures(image_size, phase[:, i], texture[:, i]) for i in range(3)])
-  image = np.take_along_axis(surfaces, labels[None].astype(int), axis=0)[0]
+  surfaces = [textures(image_size, phase[:, i], texture[:, i]) for i in range(num + 1)]
+  alphas = [_moved(opacities[digit[:, i]], shifts[i]) / 255 for i in range(num)]
+  surfaces, alphas = np.stack(surfaces, axis=1), np.stack(alphas, axis=1)  # [N, L (- 1), S, S]
+  scenes = np.arange(CHUNK_SIZE)
+  share = np.zeros_like(surfaces)  # of each entity in a pixel
+  share[:, 0] = 1
+  for front in from_back.T:
+    alpha = alphas[scenes, front]
+    share *= 1 - alpha[:, None]
+    share[scenes, front + 1] += alpha
+  labels = share.argmax(axis=1)
+  image = (share * surfaces).sum(axis=1)
 
   first = ((0, 0), (1, 0))
+  moved = np.pad(np.tile(shifts, (CHUNK_SIZE, 1)), first).astype(np.float32)
   return {
     "image": np.rint(image * 255).astype(np.uint8)[..., None],
-    "mask": (labels[:, None] == np.arange(3)[:, None, None])[..., None] * np.uint8(255),
-    "x": np.pad(corner[..., 1], first).astype(np.float32),
-    "y": np.pad(corner[..., 0], first).astype(np.float32),
+    "mask": (labels[:, None] == np.arange(num + 1)[:, None, None])[..., None] * np.uint8(255),
+    "x": moved,
+    "y": moved.copy(),
     "digit": np.pad(classes[digit] + 1, first).astype(np.float32),
     "texture": texture.astype(np.float32),
-    "visibility": np.ones((CHUNK_SIZE, 3), np.float32),
+    "visibility": np.ones((CHUNK_SIZE, num + 1), np.float32),
   }

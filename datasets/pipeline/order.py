@@ -38,19 +38,21 @@ class Batches:
     """(epoch, positions in the epoch, places in the global batch) of a batch.
 
     Args:
-      step: int64 [], the batch's number over epochs.
+      step: int64 [], the batch's number over epochs; an int for NumPy.
 
     Returns:
       int64 [], int64 [B], int64 [B].
     """
+    arange = tf.range if tf.is_tensor(step) else np.arange
     epoch, batch = step // self.batches, step % self.batches
     start = batch * self.global_batch
     pipeline, count = self.order.input_pipeline_id, self.order.num_input_pipelines
     if self.order.drop_remainder:
-      places = pipeline * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
+      places = pipeline * self.batch_size + arange(self.batch_size, dtype="int64")
     else:
-      size = tf.minimum(tf.constant(self.global_batch, tf.int64), self.n - start)
-      places = tf.range(size * pipeline // count, size * (pipeline + 1) // count)
+      smaller = tf.minimum if tf.is_tensor(step) else min
+      size = smaller(self.n - start, self.global_batch)
+      places = arange(size * pipeline // count, size * (pipeline + 1) // count)
     return epoch, start + places, places
 
   def examples(self, step):

@@ -1,5 +1,6 @@
 """Batches of records: from memory, by their place in a file, or from front to back."""
 
+import collections
 import itertools
 import queue
 import threading
@@ -93,27 +94,73 @@ def by_stream(source: Source, numbers, shaping: Shaping, batches: Batches) -> tf
   """(step, batch of arrays) out of compressed files, shuffled through a window."""
   window = int(np.clip(_WINDOW_BYTES // shaping.stored_bytes, 64, 10_000))
   start, total = batches.steps()
+  signature = shaping.signature(batches.static_size)
+  names = sorted(signature)
 
-  def generate():
+  def read_from(start):
     for epoch in itertools.count(start // batches.batches):
       first = epoch * batches.batches
       steps = range(max(start, first), min(total, first + batches.batches))
       if not steps:
         return
       order = numbers[batches.window_order(epoch, window)]
-      taken = [order[batches.positions(tf.constant(s, tf.int64))[1].numpy()] for s in steps]
+      taken = [order[batches.positions(step)[1]] for step in steps]
       low, high = int(numbers[0]), int(numbers[-1]) + 1
       wanted = np.zeros(high - low, bool)
       wanted[np.concatenate(taken) - low] = True
       pool = _Pool()
       with _Ahead(source.blocks(low, high, wanted)) as blocks:
-        for step, chosen in zip(steps, taken, strict=True):
+        for chosen in taken:
           while len(chosen) and pool.last < chosen.max():
             pool.add(shaping.arrays(source.decode(next(blocks), shaping.crop)))
-          yield step, pool.take(chosen) if len(chosen) else _nothing(shaping)
+          yield pool.take(chosen) if len(chosen) else _nothing(shaping)
 
-  signature = (tf.TensorSpec((), tf.int64), shaping.signature(batches.static_size))
-  return tf.data.Dataset.from_generator(generate, output_signature=signature)
+  passes = _Passes(read_from)
+
+  def read(number, step):
+    batch = passes.batch(int(number), int(step))
+    return [batch[name] for name in names]
+
+  def batch(number, step):
+    values = tf.numpy_function(read, [number, step], [signature[n].dtype for n in names])
+    for name, value in zip(names, values, strict=True):
+      value.set_shape(signature[name].shape)
+    return step, dict(zip(names, values, strict=True))
+
+  # `Dataset.from_generator` would do, but costs more than all the reading of a small record.
+  number = tf.data.Dataset.from_tensors(0).map(
+    lambda _: tf.ensure_shape(tf.numpy_function(passes.begin, [], tf.int64), [])
+  )
+  steps = tf.data.Dataset.range(start, total)
+  return number.flat_map(lambda number: steps.map(lambda step: batch(number, step)))
+
+
+class _Passes:
+  """Readers that are under way, one for each time a data set is iterated.
+
+  A reader that was forgotten, because others were begun after it, starts anew where it was.
+  """
+
+  _MOST = 3
+
+  def __init__(self, read_from):
+    self._read_from, self._readers = read_from, collections.OrderedDict()
+    self._numbers, self._lock = itertools.count(), threading.Lock()
+
+  def begin(self):
+    return np.int64(next(self._numbers))
+
+  def batch(self, number, step):
+    with self._lock:
+      reader, following = self._readers.pop(number, (None, None))
+    if following != step:
+      reader = self._read_from(step)
+    result = next(reader)
+    with self._lock:
+      self._readers[number] = reader, step + 1
+      while len(self._readers) > self._MOST:
+        self._readers.popitem(last=False)[1][0].close()
+    return result
 
 
 def _nothing(shaping):

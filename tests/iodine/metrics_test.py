@@ -240,3 +240,18 @@ def test_a_scene_of_background_alone_has_no_score():
 def test_reconstruction_of_another_shape_is_refused():
   with pytest.raises(ValueError, match=r"\(2, 4, 4, 3\), got \(2, 4, 4, 1\)"):
     metrics.mse(np.zeros([2, 4, 4, 3]), np.zeros([2, 4, 4, 1]))
+
+
+def test_pixels_of_no_entity_are_not_scored():
+  """Where Shapes overlap the true mask is zero for all: as if these pixels were not there."""
+  rng = np.random.default_rng(4)
+  true, pred = rng.integers(4, size=(3, 8, 8)), rng.integers(3, size=(3, 8, 8))
+  nobody = rng.random((3, 8, 8)) < 0.3
+  true_mask = one_hot(true, 4) * ~nobody[:, None, ..., None]
+  pred_mask = soft(pred, 3, rng)
+  for i in range(3):
+    counted = ~nobody[i]
+    foreground = counted & (true[i] > 0)
+    for score, pixels in ((metrics.ari, counted), (metrics.ari_fg, foreground)):
+      wanted = sklearn.metrics.adjusted_rand_score(true[i][pixels], pred[i][pixels])
+      np.testing.assert_allclose(score(true_mask, pred_mask)[i], wanted, atol=1e-6)

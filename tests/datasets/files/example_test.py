@@ -81,3 +81,73 @@ def test_unpacked_numbers_are_read():
 def test_junk_is_refused(junk):
   with pytest.raises(ValueError, match="not a tf"):
     example.decode_example(junk)
+
+
+def _in_order(features, names):
+  """A serialized example whose features stand in a given order, as writers' hashes have it."""
+  parts = [example.encode_example({name: features[name]}) for name in names]
+  merged = tf.train.Example()
+  entries = b"".join(tf.train.Example.FromString(p).features.SerializeToString() for p in parts)
+  payload = b"\x0a" + _length(len(entries)) + entries
+  merged.ParseFromString(payload)
+  assert set(merged.features.feature) == set(features)
+  return payload
+
+
+def _length(number):
+  out = b""
+  while number > 127:
+    out, number = out + bytes([number & 127 | 128]), number >> 7
+  return out + bytes([number])
+
+
+def _random_features(rng):
+  return {
+    "image": rng.integers(256, size=300).astype(np.uint8),
+    "mask": rng.integers(2, size=200).astype(np.uint8) * np.uint8(255),
+    "x": rng.normal(size=4).astype(np.float32),
+    "kind": rng.integers(10, size=4).astype(np.uint8),
+  }
+
+
+def test_records_laid_out_alike_are_read_without_a_parser():
+  """Whatever the order of the features, values are those of protobuf's parser."""
+  rng = np.random.default_rng(0)
+  made = [_random_features(rng) for _ in range(40)]
+  payloads = [_in_order(f, rng.permutation(sorted(f)).tolist()) for f in made]
+  seen = []
+  for places, _, values in example.match_templates(payloads):
+    seen.extend(places.tolist())
+    for name, (one_byte, value) in values.items():
+      assert one_byte == (made[0][name].dtype == np.uint8)
+      for row, place in zip(value, places, strict=True):
+        np.testing.assert_array_equal(row, made[place][name])
+  assert sorted(seen) == list(range(40))  # each of them once
+  for features, payload in zip(made, payloads, strict=True):
+    decoded = example.decode_example(payload)
+    for name, value in features.items():
+      got = decoded[name].data if value.dtype == np.uint8 else decoded[name]
+      np.testing.assert_array_equal(got, value)
+
+
+def test_an_odd_record_among_many_is_left_to_the_parser():
+  """Of the same length, but with a string of two bytes in place of two strings of none and one."""
+  rng = np.random.default_rng(1)
+  made = [_random_features(rng) for _ in range(6)]
+  payloads = [example.encode_example(features) for features in made]
+  image = made[3]["image"]
+  # Three strings of one byte are nine bytes; so are strings of 0, 0 and 3 bytes.
+  odd = payloads[3].replace(
+    b"".join(bytes([10, 1, b]) for b in image[:3]),
+    b"\x0a\x00\x0a\x00\x0a\x03" + image[:3].tobytes(),
+  )
+  assert len(odd) == len(payloads[3])
+  assert odd != payloads[3]
+  payloads[3] = odd
+  seen = [p for places, _, _ in example.match_templates(payloads) for p in places.tolist()]
+  assert sorted(seen) == [0, 1, 2, 4, 5]
+  strings = list(tf.train.Example.FromString(odd).features.feature["image"].bytes_list.value)
+  assert strings[:3] == [b"", b"", image[:3].tobytes()]
+  decoded = example.decode_example(odd)["image"]
+  assert decoded.count == len(strings) == 300
+  assert decoded.data.tobytes() == b"".join(strings)

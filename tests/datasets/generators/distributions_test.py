@@ -113,8 +113,6 @@ def test_places_of_shapes():
 def test_digits_and_textures():
   arrays = _scenes(textured_mnist)
   assert (arrays["visibility"] == 1).all()
-  for name in ("x", "y"):
-    _uniform(arrays[name][:, 1:], int(arrays[name].max()) + 1)
   counts = np.bincount(arrays["digit"][:, 1:].ravel().astype(int), minlength=11)[1:]
   wanted = np.bincount(digits.load_digits().target)
   assert stats.chisquare(counts, wanted / wanted.sum() * counts.sum()).pvalue > LEAST
