@@ -23,7 +23,7 @@ class Splits:
   num_test: int = 320
 
   def __post_init__(self):
-    whole_numbers(self, num_train=1, num_validation=0, num_test=0)
+    whole_numbers(self, num_train=0, num_validation=0, num_test=0)
     if self.num_validation is None or self.num_test is None:
       raise DataError("num_validation and num_test must be whole numbers (0 for none), got None")
 

@@ -13,6 +13,7 @@ import multiprocessing
 import platform
 import resource
 import statistics
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -263,7 +264,7 @@ COLUMNS = (  # heading, width, how
 )
 
 
-def table(rows):
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows as text."""
   labels = [" ".join([row["part"], row["variant"]]).strip() for row in rows]
   first = max(map(len, labels)) + 2
@@ -279,7 +280,7 @@ def table(rows):
   return "\n".join(lines)
 
 
-def machine():
+def machine() -> dict[str, Any]:
   """What the numbers were measured on: dict."""
   import tensorflow as tf
 

@@ -14,7 +14,7 @@ import pydantic
 
 from experiments.support import bundles
 from experiments.support.cli import Command, Refusal, run_folder
-from experiments.support.settings import Name
+from experiments.support.settings import Name, Size
 from iodine.settings import Settings
 
 
@@ -25,12 +25,14 @@ class ExportSettings(Settings):
     run: the run's folder, runs/3.
     checkpoint: "best" or "last".
     out: the SavedModel's folder, saved_model in the run's by default.
+    image_size: (H, W) of the images that it shall take, the run's by default.
     bundle: a folder to write instead: saved_model/, config.json, metrics.json, test/.
   """
 
   run: Name | None = None
   checkpoint: Literal["best", "last"] = "best"
   out: Name | None = None
+  image_size: Size | None = None
   bundle: Name | None = None
 
   @pydantic.model_validator(mode="after")
@@ -39,6 +41,8 @@ class ExportSettings(Settings):
       raise ValueError(
         "a bundle has its own place for the SavedModel: give out or bundle, not both"
       )
+    if self.image_size is not None and self.bundle is not None:
+      raise ValueError("a bundle has its run's image size: give out with image_size, not bundle")
     return self
 
 
@@ -50,9 +54,12 @@ def export(_run, _config):
   """Writes the SavedModel and says what it is."""
   if _config["run"] is None:
     raise Refusal("say which run: with run=runs/3")
-  write = bundles.export_run if _config["bundle"] is None else bundles.bundle_run
-  out = _config["out"] if _config["bundle"] is None else _config["bundle"]
-  path, metadata = write(_config["run"], out, which=_config["checkpoint"])
+  run, which = _config["run"], _config["checkpoint"]
+  if _config["bundle"] is None:
+    size = _config["image_size"]
+    path, metadata = bundles.export_run(run, _config["out"], which, size)
+  else:
+    path, metadata = bundles.bundle_run(run, _config["bundle"], which)
   print(bundles.sentence(metadata))
   print(f"SavedModel: {path}")
   return str(path)

@@ -7,6 +7,9 @@ Objects that are not visible count nowhere. DCI (Eastwood and Williams 2018) of 
 More objects to fit on: data.num_validation=5000, if the run has not learned from these records.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import threadpoolctl
 
@@ -82,7 +85,7 @@ def predict_factors(_run, _config):
   return results.done()
 
 
-def varying(kinds, objects):
+def varying(kinds: Mapping[str, Any], objects: factors.Objects) -> dict[str, Any]:
   """Leaves out factors that are the same for all objects, as the colour of binarized sprites."""
   found = {
     name: kind for name, kind in kinds.items() if np.ptp(objects.factors[name], axis=0).any()

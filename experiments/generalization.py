@@ -12,6 +12,7 @@ Scenes from elsewhere come by data.path=... (and data.name=...); data.num_test h
 
 import ast
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,7 +23,15 @@ from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results, pooled
 from experiments.support.settings import Counts, OtherData, StudySettings
 from experiments.support.shown import draw_decomposition, pick
-from experiments.support.subjects import beside, open_runs, same_data, scenes, score
+from experiments.support.subjects import (
+  Config,
+  Subject,
+  beside,
+  open_runs,
+  same_data,
+  scenes,
+  score,
+)
 from iodine import inference, metrics, plotting
 from iodine.config import Count
 
@@ -75,7 +84,7 @@ def generalization(_run, _config):
   return results.done()
 
 
-def more_objects(results, subjects, config):
+def more_objects(results: Results, subjects: Sequence[Subject], config: Config) -> None:
   """Scores by number of objects, and the fullest scenes."""
   curves, mark, found = {}, {}, []
   for subject in subjects:
@@ -110,7 +119,7 @@ def more_objects(results, subjects, config):
   _draw(results, fullest, config, range(config["num_pictures"]))
 
 
-def combinations(results, subject, config):
+def combinations(results: Results, subject: Subject, config: Config) -> None:
   """Objects of a combination of factors against all others, and scenes that have such an object."""
   wanted = config["combination"]
   infer = inference.Inference(subject.model, config["num_iterations"], config["num_slots"])
@@ -149,7 +158,9 @@ def combinations(results, subject, config):
   _draw(results, subject, config, pictures[: config["num_pictures"]])
 
 
-def matches(batch, combination, subject):
+def matches(
+  batch: Mapping[str, Any], combination: Mapping[str, Sequence[float]], subject: Subject
+) -> np.ndarray:
   """Which visible objects have all the factor values asked for: bool [B, L].
 
   Raises:

@@ -13,13 +13,16 @@ an object, through clips of any length: masks/0001.png and so on, overlay.mp4, a
 each slot's share of the picture and its posterior mean (docs/sequences.md).
 """
 
+import pathlib
 import sys
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 from pydantic import Field
+from sacred.run import Run
 
 import datasets
 from datasets import pictures
@@ -72,7 +75,7 @@ DRAWN = ("reconstruction", "masks", "means")
 MOST_SLOTS = 64  # in the overview
 
 
-def storage(config):
+def storage(config: Mapping[str, Any]) -> str:
   """Where a call records: `out`, whose number may be a name."""
   _check(config)
   return paths.name(config["out"], "out")
@@ -119,7 +122,7 @@ def infer(_run, _config):
   return str(out)
 
 
-def follow(run, config):
+def follow(run: Run, config: Mapping[str, Any]) -> str:
   """Follows objects through a video; returns the folder of the results."""
   model = serving.load(paths.name(config["model"], "model"))
   path, metadata = paths.name(config["video"], "video"), model.metadata
@@ -143,7 +146,9 @@ def follow(run, config):
   return str(out)
 
 
-def overview(out, images, found, labels):
+def overview(
+  out: pathlib.Path, images: np.ndarray, found: Mapping[str, np.ndarray], labels: Sequence[str]
+) -> str:
   """Draws overview.png and .pdf, a row a picture; returns the sentence that says where they lie.
 
   Args:
@@ -162,7 +167,12 @@ def overview(out, images, found, labels):
   return f"figure: {paths.shown(save(figure, out / 'overview'))}"
 
 
-def read_all(files, metadata, resize=False, background=pictures.BACKGROUND):
+def read_all(
+  files: Sequence[pathlib.Path],
+  metadata: Mapping[str, Any],
+  resize: bool = False,
+  background: str = pictures.BACKGROUND,
+) -> tuple[list[pathlib.Path], np.ndarray]:
   """Reads pictures; what cannot be read is named on the standard error output and left out.
 
   Args:
@@ -190,7 +200,12 @@ def read_all(files, metadata, resize=False, background=pictures.BACKGROUND):
   return kept, np.stack(images)
 
 
-def read(path, metadata, resize=False, background=pictures.BACKGROUND):
+def read(
+  path: pathlib.Path,
+  metadata: Mapping[str, Any],
+  resize: bool = False,
+  background: str = pictures.BACKGROUND,
+) -> np.ndarray:
   """A picture as the model wants it.
 
   Args:
@@ -237,11 +252,12 @@ def _as_stored(pixels, metadata):
   top, bottom, left, right = metadata.get("crop") or (0, pixels.shape[0], 0, pixels.shape[1])
   pixels = pixels[None, top:bottom, left:right].astype(np.float32) / np.float32(255)
   size = metadata["image_size"][:2]
-  resized = tf.raw_ops.ResizeBilinear(images=pixels, size=size, half_pixel_centers=True)
+  legacy = bool(metadata.get("legacy_resize"))
+  resized = tf.raw_ops.ResizeBilinear(images=pixels, size=size, half_pixel_centers=not legacy)
   return within(resized[0].numpy())
 
 
-def within(images):
+def within(images: np.ndarray) -> np.ndarray:
   """Images whose values may miss [0, 1] by a rounding error, put right.
 
   Raises:
@@ -256,13 +272,20 @@ def within(images):
   return np.clip(images, 0, 1)
 
 
-def whole(key, value, least):
+def whole(key: str, value: Any, least: int) -> None:
   """Raises Refusal where a key's value is not a whole number of at least `least`."""
   if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
     raise Refusal(f"{key} must be a whole number of at least {least}, got {value!r}")
 
 
-def decompose(model, images, num_iterations, num_slots, seed, batch_size):
+def decompose(
+  model: Any,
+  images: np.ndarray,
+  num_iterations: int | None,
+  num_slots: int | None,
+  seed: int,
+  batch_size: int,
+) -> dict[str, np.ndarray]:
   """All images, a batch at a time: dict of arrays [N, ...], as of serving.Inferred.arrays.
 
   Every image gets the noise of `seed`, so that it has the same slots alone and among others.
@@ -281,7 +304,7 @@ def decompose(model, images, num_iterations, num_slots, seed, batch_size):
   return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def distinct(names):
+def distinct(names: Sequence[str]) -> list[str]:
   """Names of folders, with a number behind those that came before, in whatever case."""
   taken, result = set(), []
   for name in names:
@@ -295,12 +318,11 @@ def distinct(names):
   return result
 
 
-def write(out, names, found):
+def write(out: pathlib.Path, names: Sequence[str], found: Mapping[str, np.ndarray]) -> None:
   """Writes latents.npz, and under pictures/ a folder of masks and slots for each picture."""
   kept = ("z", "posterior_mean", "posterior_stddev", "nll", "kl")
-  np.savez_compressed(
-    out / "latents.npz", names=names, **{name: found[name] for name in kept if name in found}
-  )
+  kept = {name: found[name] for name in kept if name in found}  # not every model has latents
+  np.savez_compressed(out / "latents.npz", names=names, **kept)
   for name, masks, means in zip(names, found["masks"], found["means"], strict=True):
     folder = out / "pictures" / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ about which the seeds agree least; or say which: image=17, or stimulus=picture.p
 """
 
 import itertools
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -19,9 +20,10 @@ from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import Name, OtherData, StudySettings, Whole
 from experiments.support.shown import pick
-from experiments.support.subjects import beside, check_latents, open_run, scenes
+from experiments.support.subjects import Config, Subject, beside, check_latents, open_run, scenes
 from iodine import factors, inference, metrics, plotting
 from iodine.config import Count
+from iodine.slot_model import SlotModel
 
 
 class MultistabilitySettings(StudySettings):
@@ -89,7 +91,9 @@ def multistability(_run, _config):
   return results.done()
 
 
-def agreement(subject, config, infer, seeds):
+def agreement(
+  subject: Subject, config: Config, infer: Callable, seeds: Sequence[int]
+) -> np.ndarray:
   """How alike the segmentations of several seeds are, for each image.
 
   Returns:
@@ -110,7 +114,7 @@ def agreement(subject, config, infer, seeds):
   return np.concatenate(found).astype(np.float64)
 
 
-def align(masks):
+def align(masks: np.ndarray) -> np.ndarray:
   """Orders the slots of each seed like those of the first: [S, K, H, W, 1], likewise.
 
   So that a segment has one colour whichever slot it came in.
@@ -123,7 +127,7 @@ def align(masks):
   return np.stack(aligned)
 
 
-def read_picture(path, model):
+def read_picture(path: str, model: SlotModel) -> tf.Tensor:
   """A picture file as a batch of one: float32 [1, H, W, C].
 
   Raises:

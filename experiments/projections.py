@@ -4,7 +4,7 @@ PCA and t-SNE of the latents of the slots that hold an object, coloured by each 
 (paper, Figs. 24-29); and of all slots, coloured by whether they hold an object.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import threadpoolctl
@@ -14,7 +14,7 @@ from sklearn import decomposition, manifold
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import Names, OtherData, StudySettings
-from experiments.support.subjects import beside, collect, factor_kinds, open_run
+from experiments.support.subjects import Config, beside, collect, factor_kinds, open_run
 from iodine import plotting
 from iodine.config import Positive
 
@@ -67,7 +67,7 @@ def project_latents(_run, _config):
   return results.done()
 
 
-def project(latents, config):
+def project(latents: np.ndarray, config: Config) -> dict[str, np.ndarray]:
   """PCA and t-SNE of [N, Z]: dict from name to [N, 2]."""
   perplexity = min(config["perplexity"], (len(latents) - 1) / 3)
   tsne = manifold.TSNE(
@@ -79,7 +79,7 @@ def project(latents, config):
     return {"PCA": pca.fit_transform(latents), "t-SNE": tsne.fit_transform(latents)}
 
 
-def color_by(name, kind, values):
+def color_by(name: str, kind: Any, values: np.ndarray) -> list[plotting.Coloring]:
   """Colorings of a factor: RGB as it is, other vectors by component."""
   if kind.kind != "continuous" or values.ndim == 1:
     return [plotting.Coloring(name, values, kind.kind, period=kind.period)]

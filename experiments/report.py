@@ -8,7 +8,10 @@ import base64
 import csv
 import html
 import json
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from experiments.support import curves
 from experiments.support.cli import Command
@@ -122,13 +125,13 @@ class Page:
     self._title = title
     self._parts = []
 
-  def heading(self, text):
+  def heading(self, text: str) -> None:
     self._parts.append(f"<h2>{html.escape(text)}</h2>")
 
-  def text(self, text):
+  def text(self, text: str) -> None:
     self._parts.append(f"<p>{html.escape(text)}</p>")
 
-  def facts(self, facts):
+  def facts(self, facts: Mapping[str, Any]) -> None:
     """A list of name and value."""
     items = "".join(
       f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd></div>"
@@ -136,7 +139,9 @@ class Page:
     )
     self._parts.append(f"<dl>{items}</dl>")
 
-  def table(self, columns, rows, folded=None):
+  def table(
+    self, columns: Sequence[str], rows: Sequence[Sequence[Any]], folded: str | None = None
+  ) -> None:
     """A table; `folded` is the line behind which it hides."""
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
     body = "".join(
@@ -150,7 +155,7 @@ class Page:
       table = f"<details><summary>{html.escape(folded)}</summary>{table}</details>"
     self._parts.append(table)
 
-  def picture(self, path, caption):
+  def picture(self, path: str | os.PathLike, caption: str) -> None:
     """A PNG or GIF, inlined."""
     path = pathlib.Path(path)
     data = base64.b64encode(path.read_bytes()).decode()
@@ -160,7 +165,7 @@ class Page:
       f"<figcaption>{caption}</figcaption></figure>"
     )
 
-  def html(self):
+  def html(self) -> str:
     title = html.escape(self._title)
     return (
       '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

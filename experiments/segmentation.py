@@ -5,6 +5,8 @@ standard deviation over the runs of each data set, with the paper's numbers besi
 table has every run and every score.
 """
 
+from typing import Any
+
 import numpy as np
 
 from experiments.support.cli import Command
@@ -31,7 +33,7 @@ def segmentation(_run, _config):
   return results.done()
 
 
-def write(results, found):
+def write(results: Results, found: dict[str, tuple[str, list[Any]]]) -> None:
   """Writes both tables, the numbers as JSON, and the bars.
 
   Args:

@@ -48,7 +48,8 @@ def train(_run, _config):
   strategy = _make_strategy(config)  # a cluster must come before TensorFlow's first operation
   runs.check_data(config["data"])
   parent = config["resume_from"] and resume.with_checkpoint(config["resume_from"])
-  before = held_out.learned(parent) if parent else []
+  origin = parent or config["init_from"]
+  before = held_out.learned(origin) if origin else []
   held_out.check(before, config["data"], ["validation", "test"])
   is_chief = strategy.extended.should_checkpoint
   with contextlib.ExitStack() as stack:
@@ -98,6 +99,8 @@ def _train(_run, config, trainer, directory, parent):
   """The training loop, from wherever the trainer or `resume_from` is."""
   training = trainer.config
   history = resume.resume(_run, trainer, config, parent, directory) if parent else {}
+  if config["init_from"] and not parent:
+    print(runs.initialise(trainer.model, config["init_from"]))
   resume.write_history(directory, history)
   start, end = trainer.steps_done, training.num_steps
   if start > end:

@@ -4,6 +4,7 @@ The latents of one slot, those with the largest KL first, each set to values ove
 all others stay; the whole image decoded (paper, Figs. 6, 30-32), as a figure and as a GIF.
 """
 
+import pathlib
 from typing import Annotated
 
 import numpy as np
@@ -111,7 +112,7 @@ def _slot(wanted, scene, decoded, num_background):
   return int(np.argmax(decoded.latents.kl[0].sum(axis=-1)))
 
 
-def write_gif(path, grid):
+def write_gif(path: pathlib.Path, grid: np.ndarray) -> None:
   """Saves traversals [R, S, H, W, C] as a GIF: all latents side by side, to and fro."""
   rows, steps, height = grid.shape[:3]
   scale = max(1, -(-GIF_CELL // height))

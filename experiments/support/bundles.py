@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.support import curves, held_out, runs
@@ -17,7 +17,10 @@ Metadata = dict[str, Any]
 
 
 def export_run(
-  run: str | os.PathLike, out: str | os.PathLike | None = None, which: str = "best"
+  run: str | os.PathLike,
+  out: str | os.PathLike | None = None,
+  which: str = "best",
+  image_size: Sequence[int] | None = None,
 ) -> tuple[pathlib.Path, Metadata]:
   """Writes the SavedModel of a run's checkpoint.
 
@@ -25,6 +28,7 @@ def export_run(
     run: the run's folder.
     out: the SavedModel's, `run`/saved_model by default; an older SavedModel there is replaced.
     which: "best" or "last" checkpoint.
+    image_size: (H, W) of the images that it shall take, the run's by default.
 
   Returns:
     (path, metadata).
@@ -32,9 +36,12 @@ def export_run(
   Raises:
     Refusal: there is no such run, or `out` holds something that is no SavedModel.
   """
-  config, model, step = runs.load_run(run, which)
+  changes = {} if image_size is None else {"image_size": list(image_size)}
+  config, model, step = runs.load_run(run, which, changes)
   out = pathlib.Path(run) / runs.SAVED_MODEL if out is None else pathlib.Path(out)
-  return out, export_model(model, config, step, out, test_scores(run, step))
+  scores = test_scores(run, step) if image_size is None else None
+  config = {**config, "data": {**config["data"], **changes}}
+  return out, export_model(model, config, step, out, scores)
 
 
 def export_model(
@@ -132,7 +139,7 @@ def _without_places(value):
 def sentence(metadata: Mapping[str, Any]) -> str:
   """The metadata in one line."""
   size = " x ".join(map(str, metadata["image_size"]))
-  score, kind = metadata["ari_fg"], metadata.get("model", "iodine").upper()
+  score, kind = metadata["ari_fg"], metadata["model"].get("model", "iodine").upper()
   return (
     f"{kind} for {metadata['data_set']}, {size}, K {metadata['num_slots']}, "
     f"T {metadata['num_iterations']}, step {metadata['step']}, "

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import docopt
-import sacred
 import tensorflow as tf
 from sacred.observers import FileStorageObserver
 from sacred.run import Run
@@ -157,7 +156,7 @@ class Command:
     split = argv.index("with") if "with" in argv else len(argv)
     blank = self._experiment(Schema().resolve())
     blank.doc = sys.modules["__main__"].__doc__  # --help shows it
-    options = self._options(blank, argv[1:split], argv[split:][1:])
+    options = self._options(blank, argv[1:split], argv[split:][1:], self._program(argv))
     if options["help"] or options["--help"]:
       blank._handle_help(options, self._usage(blank, argv))
       return None
@@ -172,7 +171,7 @@ class Command:
     meta = {"words": list(options["UPDATE"])}
     return ex.run(command, asked, info={}, meta_info=meta, options=options)
 
-  def _options(self, ex: sacred.Experiment, before, words):
+  def _options(self, ex, before, words, program):
     """What docopt makes of the command line; Refusal with the right form where it is wrong."""
     usage = ex.get_usage()[2]
     stray, options = [], None
@@ -187,7 +186,6 @@ class Command:
       options = None
     if options is not None and not stray:
       return {**options, "UPDATE": list(words)}
-    program = self._program()
     meant = [w for w in stray if "=" in w or w in self.schema.names() or config_files.is_file(w)]
     if meant and not words:
       raise Refusal(
@@ -204,9 +202,8 @@ class Command:
   def _usage(self, ex, argv):
     return ex.get_usage()[2].replace("dummy", f"python -m experiments.{self._program(argv)}")
 
-  def _program(self, argv=None):
-    path = pathlib.Path((argv or sys.argv)[0])
-    return path.stem if path.suffix == ".py" else self.name
+  def _program(self, argv):
+    return pathlib.Path(argv[0]).stem or self.name
 
   def _observe(self, ex, options, config):
     """Adds the file storage of the command's own, where no other is asked for."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+from collections.abc import Iterator
 
 
 class Stopped(KeyboardInterrupt):
@@ -9,7 +10,7 @@ class Stopped(KeyboardInterrupt):
 
   STATUS = "INTERRUPTED"
 
-  def __init__(self, signum, message):
+  def __init__(self, signum: int, message: str):
     super().__init__(message)
     self.exit_code = 128 + signum
 
@@ -17,11 +18,11 @@ class Stopped(KeyboardInterrupt):
 class Request:
   """What was asked for: `signum` is None until a signal came."""
 
-  signum = None
+  signum: int | None = None
 
 
 @contextlib.contextmanager
-def requests():
+def requests() -> Iterator[Request]:
   """Turns the first SIGINT or SIGTERM into a request; a second SIGINT interrupts at once."""
   request, previous = Request(), {}
 

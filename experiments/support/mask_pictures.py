@@ -6,7 +6,7 @@ from PIL import Image
 from iodine import plotting
 
 
-def segmentation(masks):
+def segmentation(masks: np.ndarray) -> Image.Image:
   """The most probable slot of every pixel as a picture.
 
   Args:

@@ -8,6 +8,7 @@ a.png,b.png). `~` is the home folder, and a number is a name, since Sacred makes
 import glob
 import os
 import pathlib
+from typing import Any
 
 from datasets import pictures
 from experiments.support.errors import Refusal
@@ -17,7 +18,7 @@ _LABEL = 24  # characters of a name in a figure
 _JOINED = 8  # commas that one name in a list may have
 
 
-def name(value, key: str) -> str:
+def name(value: Any, key: str) -> str:
   """The path that a key names, `~` expanded.
 
   Args:
@@ -39,7 +40,7 @@ def _text(value, key):
   return os.fspath(value)
 
 
-def find(value, key: str, what: str = "file") -> list[pathlib.Path]:
+def find(value: Any, key: str, what: str = "file") -> list[pathlib.Path]:
   """The files or folders that a key names: a path, a pattern, or a list of these.
 
   Args:
@@ -133,7 +134,7 @@ def _exists(path):
     return False
 
 
-def label(text, most: int = _LABEL) -> str:
+def label(text: str, most: int = _LABEL) -> str:
   r"""A name as text in a figure: no formula between dollars, no line break, not too long.
 
   Matplotlib sets what stands between two `$` as a formula, unless they are written `\$`; it cannot

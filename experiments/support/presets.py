@@ -8,13 +8,14 @@ A modifier is a function of what it modifies. It gets
   current: the values so far, flat (`data.name`), what the user wrote among them;
   asked: the keys that the user wrote, in files too,
 
-and returns flat values. One that chooses another model says so: {"model": "monet", ...}. It comes
-before all others; of a preset that model then has `scenes` only, none of IODINE's nets. What the
-user wrote wins over all of them.
+and returns flat values. One that chooses another model (MODELS) comes before all others; of a
+preset that model then has SCENES only, none of IODINE's nets. What the user wrote wins over all.
 """
 
 from collections.abc import Callable, Mapping, Set
 from typing import Any
+
+from experiments.support import baseline_presets as baselines
 
 Values = dict[str, Any]
 Modifier = Callable[[Mapping[str, Any], Set[str]], Values]
@@ -59,6 +60,12 @@ SCENES: dict[str, Values] = {
     "data.min_objects": 3,
     "data.max_objects": 10,
     "num_slots": 11,
+  },
+  # scenes of one object, which the released file does not have (Fig. 6, left)
+  "clevr_single": {
+    "data.name": "clevr_single",
+    "data.num_train": 60_000,
+    "num_slots": 4,
   },
   # Videos: a new frame at every iteration (paper, A.1 and Fig. 12).
   "objects_room_flights": {
@@ -147,6 +154,7 @@ NETS: dict[str, Values] = {
   "shapes": SPRITE_NETS,
   "clevr6": CLEVR_NETS,
   "clevr": CLEVR_NETS,
+  "clevr_single": CLEVR_NETS,
   "objects_room_flights": VIDEO_NETS,
   "cater": VIDEO_NETS,
   "textured_mnist": SPRITE_NETS,  # chosen: the paper says nothing of Fig. 11's
@@ -242,7 +250,7 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "data.image_size": [32, 32],
     "data.num_frames": 8,
     "num_iterations": 8,
-    "decoder_upsampling": 3,  # as tetrominoes, so that its model can be gone on from
+    "decoder_upsampling": 3,  # as tetrominoes, whose model fits: init_from=models/tetrominoes
     "batch_size": 8,
     "recompute": False,
     "num_steps": 4000,
@@ -281,22 +289,42 @@ QUICK_OF_PRESET: dict[str, Values] = {
 }
 
 
-# The same for the other models, by kind and data set; what all of them have in common.
+# The other models (`baseline_presets`): by the modifier's name its kind, what it sets, what it sets
+# for a data set besides, and what `quick` makes smaller.
+BASELINES: dict[str, tuple[Values, dict[str, Values], Values]] = {
+  "monet": (baselines.MONET, baselines.MONET_OF_PRESET, baselines.MONET_QUICK),
+  "rnn_nem": (baselines.RNN_NEM, {}, baselines.RNN_NEM_QUICK),
+  "r_nem": (baselines.R_NEM, baselines.R_NEM_OF_PRESET, baselines.R_NEM_QUICK),
+  "vae": (baselines.VAE, baselines.VAE_OF_PRESET, baselines.VAE_QUICK),
+}
 QUICK_TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_every": 250}
-QUICK_OF_MODEL: dict[str, Callable[[str], Values]] = {}
+
+
+def _baseline(name):
+  values, of_preset, _ = BASELINES[name]
+
+  def modifier(current: Mapping[str, Any], asked: Set[str]) -> Values:
+    return {**values, **of_preset.get(current["preset"], {})}
+
+  modifier.__doc__ = f"The model {values['model']} with its paper's settings ({name})."
+  return modifier
 
 
 def quick(current: Mapping[str, Any], asked: Set[str]) -> Values:
   """Small nets, for two CPU cores. Who asks for a K or T gets it from the first step on."""
   if current["model"] != IODINE:
-    own = QUICK_OF_MODEL.get(current["model"], lambda _: {})(current["preset"])
-    return {**QUICK_TRAINING, **own}
+    return {**QUICK_TRAINING, **BASELINES[current["modifier"]][2]}
   values = {**QUICK, **QUICK_OF_PRESET.get(current["preset"], {})}
   if {"num_slots", "num_iterations"} & asked:
     values["curriculum"] = []
   return values
 
 
-# Other models, by their kind; each comes with its files.
-MODELS: dict[str, Modifier] = {}
+MODELS: dict[str, Modifier] = {name: _baseline(name) for name in BASELINES}
+KINDS = {name: values["model"] for name, (values, _, _) in BASELINES.items()}
 MODIFIERS: dict[str, Modifier] = {**MODELS, "released": released, "quick": quick}
+
+
+def modifier_of(kind: str) -> str | None:
+  """The modifier that `model=KIND` alone stands for; None for IODINE."""
+  return next((name for name, own in KINDS.items() if own == kind), None)

@@ -53,14 +53,13 @@ def make_experiment(
 
 def add_sources(ex: sacred.Experiment) -> None:
   """Records the sources of all packages, and the state of the repository that they lie in."""
-  repository = _repository()
-  ex.sources = {_source(source.filename, repository) for source in ex.sources}
+  paths = {source.filename for source in ex.sources}
   for package in ("iodine", "datasets", "experiments"):  # Sacred alone finds a few of them
-    ex.sources |= {_source(path, repository) for path in sorted((ROOT / package).rglob("*.py"))}
-
-
-def _source(path, repository):
-  return dependencies.Source(str(path), dependencies.get_digest(str(path)), *repository)
+    paths |= {str(path) for path in (ROOT / package).rglob("*.py")}
+  ex.sources, repository = set(), _repository()
+  for path in sorted(paths):
+    ex.sources.add(dependencies.Source(path, dependencies.get_digest(path), *repository))
+    repository = None, None, None  # said once
 
 
 def _repository():

@@ -120,14 +120,18 @@ class Schema:
     others = [n for n in names if n in presets.MODIFIERS and n not in presets.MODELS]
     if len(models) > 1:
       raise Refusal(f"a run has one model, got {' and '.join(models)}")
-    kind = updates.get("model", models[0] if models else presets.IODINE)
-    kind = _kind(kind)
+    chosen = presets.KINDS[models[0]] if models else presets.IODINE
+    kind = _kind(updates.get("model", chosen))
+    if models and kind != chosen:
+      raise Refusal(f"{models[0]} is model={chosen}, got model={kind} besides")
+    if not models and kind != presets.IODINE:
+      models = [presets.modifier_of(kind)]
     fields = self.fields(kind)
     defaults = {k: v for part in self._parts(kind) for k, v in _defaults(part, HIDDEN).items()}
     preset = presets.preset(scene, kind)
     values = {k: v for k, v in preset.items() if k in fields}
     for name in [*models, *others]:
-      current = {**defaults, **values, **updates, "model": kind}
+      current = {**defaults, **values, **updates, "model": kind, "modifier": (*models, "")[0]}
       modifier = presets.MODIFIERS[name]
       try:
         changes = modifier(current, frozenset(updates)) if callable(modifier) else modifier

@@ -11,7 +11,6 @@ from sacred.run import Run
 
 from experiments.support import runs
 from experiments.support.errors import Refusal
-from iodine import serving
 from iodine.files import write_json
 from iodine.training import Trainer
 
@@ -22,14 +21,10 @@ History = dict[int, float]
 def with_checkpoint(folder: str | os.PathLike) -> pathlib.Path:
   """The run in `folder`; where it was stopped before its first checkpoint, the one it resumed.
 
-  A bundle (`runs.is_bundle`) has no checkpoint, but a model to go on from.
-
   Raises:
     Refusal: neither has one.
   """
   path = parent = pathlib.Path(folder)
-  if runs.is_bundle(path):
-    return path
   while not any((parent / runs.CHECKPOINTS).glob("*.index")):
     known = (parent / "config.json").is_file()
     origin = runs.load_config(parent).get("resume_from") if known else None
@@ -53,10 +48,6 @@ def resume(
   Returns:
     the scores of the validations up to the checkpoint, by step.
   """
-  if runs.is_bundle(parent):
-    _start_from_bundle(trainer, parent)
-    run.info["resumed_from"] = {"run": str(parent), "step": 0}
-    return {}
   source = parent / runs.CHECKPOINTS
   for path in trainer.restore(source):
     print(f"{path} is damaged; took the one before")
@@ -77,25 +68,6 @@ def resume(
   trainer.checkpoints.save()  # last: whoever finds a checkpoint here finds all of the above
   run.info["resumed_from"] = {"run": str(parent), "step": trainer.steps_done}
   return history
-
-
-def _start_from_bundle(trainer, folder):
-  """Takes over the variables alone: optimizer and step of a model that was given away are gone."""
-  loaded = serving.load(folder)
-  before, ours = loaded.restore(), trainer.model
-  saved, now = before.config.flat(), ours.config.flat()
-  differing = [
-    f"{key}: {saved.get(key)} saved, {now.get(key)} now"
-    for key in sorted(saved.keys() | now.keys())
-    if key not in ours.free_settings and saved.get(key) != now.get(key)
-  ]
-  if differing:
-    raise Refusal(f"the model in {folder} is another: {'; '.join(differing)}")
-  values = {v.name: v for v in before.trainable_variables}
-  for variable in ours.trainable_variables:
-    variable.assign(values[variable.name])
-  print(f"starts from the model in {folder}, with a new optimizer, at step 0")
-  trainer.checkpoints.save()
 
 
 def read_history(folder: str | os.PathLike) -> History | None:

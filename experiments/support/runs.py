@@ -172,25 +172,32 @@ def training_config(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def load_run(
-  folder: str | os.PathLike, which: str = "best"
+  folder: str | os.PathLike, which: str = "best", changes: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], SlotModel, int]:
   """Restores a run's model.
 
   Args:
     folder: the run's, as runs/3; or a bundle's (`experiments.export`), which has a SavedModel only.
     which: "best" or "last" checkpoint.
+    changes: keys of its `data` that are to be others: the model is made for images of that size,
+      on which no variable of most models depends.
 
   Returns:
     (config dict, model, step).
 
   Raises:
-    UserError: there is no such run, or no checkpoint that can be read.
+    UserError: there is no such run, no checkpoint that can be read, or one whose model cannot take
+      such images.
   """
   config = training_config(folder)
+  size = _other_size(folder, config["data"], changes or {})
   if is_bundle(folder):
     loaded = serving.load(folder)
-    return config, loaded.restore(), loaded.metadata["step"]
-  model = build_model(model_config(config))
+    return config, loaded.restore(size), loaded.metadata["step"]
+  wanted = model_config(config)
+  if size is not None:
+    wanted = wanted.replace(image_size=[*size, wanted.image_size[2]])
+  model = build_model(wanted)
   model.create_variables()
   step = tf.Variable(0, dtype=tf.int64, trainable=False)
   state = {"model": model, "step": step}
@@ -198,6 +205,44 @@ def load_run(
   for path in damaged:
     print(f"{path} is damaged; took the one before")
   return config, model, int(step.numpy())
+
+
+def _other_size(folder, data, changes):
+  """(H, W) of changed data whose images are not as large as the run's; else None."""
+  if not {"name", "image_size"} & set(changes):
+    return None
+  trained, seen = image_size(data), image_size({**data, **changes})
+  if seen[2] != trained[2]:
+    raise Refusal(
+      f"{folder} was trained on {data['name']} with images of {trained[2]} channels, the images of "
+      f"{changes.get('name', data['name'])} have {seen[2]}"
+    )
+  return None if seen[:2] == trained[:2] else seen[:2]
+
+
+def initialise(model: SlotModel, folder: str | os.PathLike) -> str:
+  """Sets a model's trainable variables to those of a run or bundle that have their name and shape.
+
+  Returns:
+    a sentence on what did and did not fit.
+
+  Raises:
+    UserError: there is no such run, or nothing of it fits.
+  """
+  _, source, step = load_run(folder)
+  known = {variable.name: variable for variable in source.trainable_variables}
+  misfits = []
+  for variable in model.trainable_variables:
+    other = known.get(variable.name)
+    if other is None or other.shape != variable.shape:
+      misfits.append(variable.name.removesuffix(":0"))
+    else:
+      variable.assign(other)
+  total = len(model.trainable_variables)
+  if len(misfits) == total:
+    raise Refusal(f"init_from={folder}: no variable of that model fits this one")
+  told = f"begins with {total - len(misfits)} of {total} variables of {folder}, step {step}"
+  return f"{told}; as new: {', '.join(misfits)}" if misfits else told
 
 
 def is_bundle(folder: str | os.PathLike) -> bool:

@@ -78,7 +78,7 @@ def evaluate_run(
     UserError: there is no such run; the split would hold records that it was trained on.
     datasets.DataError: the data is missing, damaged or another.
   """
-  config, model, step = runs.load_run(run, which)
+  config, model, step = runs.load_run(run, which, data)
   data = {**config["data"], **(data or {}), "generate": False}
   learned = held_out.learned(run)
   subject = Subject(model, data, split, learned, num_iterations, num_slots, seed)

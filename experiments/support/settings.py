@@ -128,6 +128,8 @@ class RunSettings(Settings):
   Attributes:
     preset: the data set's preset that it was made from.
     resume_from: a run's folder, runs/3: go on where it stopped, as a new run.
+    init_from: a run's folder or a shipped model's, models/tetrominoes: begin with its variables, as
+      far as they fit, on whatever data, at any image size, with a step of zero.
     strategy: "auto", all GPUs, else one CPU; "mirrored", all devices; "cpu"; "multi_worker", those
       of all machines in TF_CONFIG.
     num_devices: of this machine's devices, all by default.
@@ -147,6 +149,7 @@ class RunSettings(Settings):
 
   preset: Name = "tetrominoes"
   resume_from: Name | None = None
+  init_from: Name | None = None
   strategy: Literal["auto", "mirrored", "multi_worker", "cpu"] = "auto"
   num_devices: Count | None = None
   cpu_devices: Count = 1
@@ -185,6 +188,7 @@ class ChangedData(Settings):
   num_validation: _changed(Whole) = "run"
   num_test: _changed(Whole) = "run"
   legacy_resize: _changed(bool) = "run"
+  image_size: _changed(Size | None) = "run"
 
   @pydantic.model_validator(mode="after")
   def _filter(self) -> Self:

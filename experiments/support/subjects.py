@@ -154,29 +154,14 @@ def find_runs(config: Config) -> list[pathlib.Path]:
 
 
 def _open(path, which, changes, splits):
-  config, model, step = runs.load_run(path, which)
+  if changes.get("name") and "path" not in changes:
+    changes = {"path": None, **changes}
+  config, model, step = runs.load_run(path, which, changes)
   data = {**config["data"], **changes, "generate": False}  # scenes made anew would be others
-  if data["name"] != config["data"]["name"] and "path" not in changes:
-    data["path"] = None
-  size, expected = _size(data), tuple(model.config.image_size)
-  if size is not None and size != expected:
-    raise Refusal(
-      f"{path} was trained on {config['data']['name']} with images of {_by(expected)}, "
-      f"{data['name']} has {_by(size)}"
-    )
   runs.check_data(data)
   learned = held_out.learned(path)
   held_out.check(learned, data, splits)
   return Subject(str(path), config, model, step, data, learned)
-
-
-def _size(data):
-  """As runs.image_size; None where only the file tells."""
-  return None if runs.dataset_spec(data).image_size is None else tuple(runs.image_size(data))
-
-
-def _by(size):
-  return " x ".join(map(str, size))
 
 
 def scenes(
@@ -257,6 +242,13 @@ def check_latents(subject: Subject) -> None:
   if subject.model.latent_size is None:
     kind = subject.model.config.model
     raise Refusal(f"{subject.folder} is a {kind}, whose slots have no latents to look at")
+
+
+def check_iterates(subject: Subject) -> None:
+  """Raises Refusal for a model that makes one step of an image, however many are asked for."""
+  if int(subject.model.timeline(2).num_decodes) == int(subject.model.timeline(1).num_decodes):
+    kind = subject.model.config.model
+    raise Refusal(f"{subject.folder} is a {kind}, which does not iterate")
 
 
 def factor_kinds(

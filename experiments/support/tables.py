@@ -3,7 +3,8 @@
 import csv
 import io
 import math
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Self
 
 
 class Spread(NamedTuple):
@@ -13,7 +14,7 @@ class Spread(NamedTuple):
   std: float | None = None
 
   @classmethod
-  def over(cls, values):
+  def over(cls, values: Iterable[float]) -> Self:
     """Of several numbers, with the sample standard deviation (n - 1)."""
     values = [float(v) for v in values]
     mean = math.fsum(values) / len(values)
@@ -25,10 +26,10 @@ class Spread(NamedTuple):
 class Table(NamedTuple):
   """Rows under named columns; a cell is text, a number, a Spread, or None where it is empty."""
 
-  columns: list
-  rows: list
+  columns: Sequence[str]
+  rows: Sequence[Sequence[Any]]
 
-  def text(self):
+  def text(self) -> str:
     """Aligned for a terminal."""
     lines = [list(self.columns), *([_plain(cell, " ± ") for cell in row] for row in self.rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
@@ -38,7 +39,7 @@ class Table(NamedTuple):
       for line in [lines[0], rule, *lines[1:]]
     )
 
-  def csv(self):
+  def csv(self) -> str:
     """At full precision; a column with a Spread becomes two, the second for the deviation."""
     spread = [
       any(isinstance(row[i], Spread) for row in self.rows) for i in range(len(self.columns))
@@ -56,7 +57,7 @@ class Table(NamedTuple):
       writer.writerow(cells)
     return out.getvalue()
 
-  def latex(self):
+  def latex(self) -> str:
     """A booktabs tabular."""
     body = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in self.rows]
     head = " & ".join(_escape(name) for name in self.columns) + r" \\"

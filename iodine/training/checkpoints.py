@@ -19,7 +19,7 @@ from iodine.slot_model import SlotModel
 from iodine.tf_paths import literal
 
 # What a run may have that the one it goes on from had not: it begins anew.
-OPTIONAL = ("loss_scale", "geco")
+OPTIONAL = ("loss_scale", "geco", "parted")
 
 
 class CheckpointError(UserError):

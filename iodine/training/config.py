@@ -49,6 +49,8 @@ class TrainingConfig(Settings):
     beta1: Adam's.
     anneal_steps: over so many steps `sigma` and `kl_weight` change geometrically from their starts
       to the model's, and then stay.
+    anneal_entropy: count only steps at which the masks' entropy, a moving average in nats a pixel,
+      is below this (`iodine.parting`); None: all. It is log K where all slots share everything.
     sigma_start: the pixels' sigma at the first step; None: the model's. A wide start makes mixing
       colours costly, so that the masks have to part the image early.
     kl_weight_start: the KL's weight at the first step; None: the model's. A small one lets the
@@ -74,6 +76,7 @@ class TrainingConfig(Settings):
   warmup_steps: Annotated[int, Field(ge=0)] = 0
   beta1: Fraction = 0.9
   anneal_steps: Annotated[int, Field(ge=0)] = 0
+  anneal_entropy: Positive | None = None
   sigma_start: Positive | None = None
   kl_weight_start: Positive | None = None
   geco_target: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -98,6 +101,15 @@ class TrainingConfig(Settings):
       raise ValueError(
         "sigma_start and kl_weight_start need anneal_steps, and the other way round: got "
         f"{self.sigma_start}, {self.kl_weight_start}, {self.anneal_steps}"
+      )
+    return self
+
+  @pydantic.model_validator(mode="after")
+  def _something_to_hold_back(self) -> Self:
+    if self.anneal_entropy is not None and not self.anneal_steps:
+      raise ValueError(
+        f"anneal_entropy={self.anneal_entropy} holds annealing back, but nothing is annealed: "
+        "sigma_start and kl_weight_start are None"
       )
     return self
 

@@ -12,6 +12,7 @@ from iodine.build import build_model
 from iodine.config import ModelConfig
 from iodine.errors import ConfigError, UserError
 from iodine.geco import Geco
+from iodine.parting import PartedClock
 from iodine.training.checkpoints import Checkpoints, restore
 from iodine.training.config import TrainingConfig
 from iodine.training.distribution import make_strategy
@@ -81,6 +82,9 @@ class Trainer:
       self.num_rewinds = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_rewinds")
       self.best_score = tf.Variable(float("-inf"), trainable=False, name="best_score")
       self._geco = self._make_geco()
+      self._parted = None
+      if training_config.anneal_entropy is not None:
+        self._parted = PartedClock(training_config.anneal_entropy)
       self._loss_scale = None
       if model_config.precision == "mixed_float16":
         self._loss_scale = LossScale()
@@ -123,6 +127,7 @@ class Trainer:
     return {
       **({"loss_scale": self._loss_scale} if self._loss_scale else {}),
       **({"geco": self._geco} if self._geco else {}),
+      **({"parted": self._parted} if self._parted else {}),
       "model": self.model,
       "optimizer": self.optimizer,
       "step": self.step,
@@ -224,7 +229,7 @@ class Trainer:
 
     def update():
       self.strategy.run(self._apply, args=(gradients,))
-      self._follow_target(values["nll"])
+      self._follow(values)
       return True
 
     tf.cond(values["finite"], update, lambda: False)
@@ -243,15 +248,18 @@ class Trainer:
     for name, variable in self.model.weights().items():
       start = self.config.starts.get(name)
       if start is not None:
-        value = annealed(start, settings[name], self.step, self.config.anneal_steps)
+        step = self._parted.steps if self._parted else self.step
+        value = annealed(start, settings[name], step, self.config.anneal_steps)
         variable.assign(tf.cast(value, variable.dtype))
 
-  def _follow_target(self, nll):
-    """Sets the KL's weight by GECO, from the last decode's nats an image."""
+  def _follow(self, values):
+    """The KL's weight by GECO, and the clock of the annealing, after an update."""
     if self._geco:
       weight = self.model.weights()["kl_weight"]
-      values_an_image = math.prod(self.model.config.image_size)
-      weight.assign(tf.cast(self._geco.update(nll / values_an_image, weight), weight.dtype))
+      per_value = values["nll"] / math.prod(self.model.config.image_size)
+      weight.assign(tf.cast(self._geco.update(per_value, weight), weight.dtype))
+    if self._parted:
+      self._parted.update(values["mask_entropy"])
 
   def _gradients(self, batch, seed, num_slots, num_iterations, step_options):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""

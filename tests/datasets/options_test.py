@@ -11,7 +11,7 @@ from datasets import Filter, Form, Order, Splits
 @pytest.mark.parametrize(
   ("kind", "values", "says"),
   [
-    (Splits, {"num_train": -1}, "num_train must be at least 1, got -1"),
+    (Splits, {"num_train": -1}, "num_train must be at least 0, got -1"),
     (Splits, {"num_validation": 8.5}, "num_validation must be a whole number, got 8.5"),
     (Splits, {"num_test": "many"}, "num_test must be a whole number, got 'many'"),
     (Splits, {"num_test": None}, "must be whole numbers"),

@@ -11,6 +11,7 @@ import tensorflow as tf
 from experiments.support import runs
 from experiments.support.errors import Refusal
 from experiments.support.recording import check_writable
+from iodine.errors import UserError
 from iodine.training import Trainer
 from tests.experiments.conftest import run_experiment
 from tests.experiments.victims import Fault, Launcher
@@ -142,7 +143,7 @@ def test_a_damaged_last_checkpoint_costs_the_steps_since_the_one_before(
 
 
 def test_validation_and_pictures_change_nothing(trained_run, data, tmp_path):
-  run_experiment(tmp_path, validate_every=0, image_every=2, data=data)
+  run_experiment(tmp_path, validate_every=0, image_every=2, scored=False, data=data)
   ours, theirs = (checkpoint(run, "ckpt-6") for run in (tmp_path / "1", trained_run))
   for tensors in (ours, theirs):
     del tensors["best_score/.ATTRIBUTES/VARIABLE_VALUE"]
@@ -163,7 +164,9 @@ def test_nan_in_the_data(on_nan, data, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(runs, "load_data", broken)
   options = {"log_every": 1, "validate_every": 0, "on_nan": on_nan, "data": data}
   if on_nan == "stop":
-    with pytest.raises(Refusal, match=r"step 5: nll, .*not finite in 1 step.*checkpoint is intact"):
+    with pytest.raises(
+      UserError, match=r"step 5: nll, .*not finite in 1 step.*checkpoint is intact"
+    ):
       run_experiment(tmp_path, **options)
     assert "ckpt-3.index" in files(tmp_path / "1" / "checkpoints")
     assert "ckpt-6.index" not in files(tmp_path / "1" / "checkpoints")

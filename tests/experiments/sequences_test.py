@@ -6,7 +6,7 @@ import tensorflow as tf
 from sklearn.metrics import adjusted_rand_score
 
 import datasets
-from experiments import export, hard_cases, tracking
+from experiments import hard_cases, tracking
 from experiments.support import clips, runs
 from experiments.support.errors import Refusal
 from tests.experiments.conftest import run_experiment
@@ -118,20 +118,6 @@ def test_images_are_not_tracked_and_clips_can_be_too_short(trained_run, flights,
 
 def trained_data(run):
   return runs.load_config(run)["data"]["dir"]
-
-
-def test_training_may_start_from_a_model_that_was_given_away(run, flights, tmp_path):
-  given = tmp_path / "given"
-  study(export, tmp_path / "exports", run=str(run), bundle=str(given))
-  options = {"data": flights, "num_steps": 3, "learning_rate": 1e-30}
-  run_experiment(tmp_path, resume_from=str(given), **options)
-  ours, theirs = (
-    runs.load_run(folder, which)[1] for folder, which in ((tmp_path / "1", "last"), (run, "best"))
-  )
-  for a, b in zip(ours.trainable_variables, theirs.trainable_variables, strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-12)
-  with pytest.raises(Refusal, match="is another: latent_size: 4 saved, 5 now"):
-    run_experiment(tmp_path, resume_from=str(given), latent_size=5, **options)
 
 
 def test_hard_cases_draws_a_panel_a_run(trained_run, tmp_path):

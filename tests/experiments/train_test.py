@@ -52,7 +52,7 @@ def test_a_run_records_everything(trained_run):
 
 def test_a_resumed_run_ends_bit_identical(tiny_data, tmp_path):
   # a rate that falls over num_steps would know where the run ends
-  options = {"data": {"dir": str(tiny_data)}, "learning_rate_schedule": "constant"}
+  options = {"data": {"dir": str(tiny_data)}, "learning_rate_schedule": "constant", "scored": False}
   run_experiment(tmp_path, **options)
   run_experiment(tmp_path, num_steps=3, **options)
   resumed = run_experiment(tmp_path, resume_from=str(tmp_path / "2"), **options)
@@ -64,7 +64,8 @@ def test_a_resumed_run_ends_bit_identical(tiny_data, tmp_path):
 def test_the_best_on_other_scenes_is_not_the_one_to_beat(trained_run, tiny_data, tmp_path):
   def best(**data):
     data = {"dir": str(tiny_data), **data}
-    run = run_experiment(tmp_path, resume_from=str(trained_run), num_steps=9, data=data)
+    options = {"num_steps": 9, "data": data, "scored": False}
+    run = run_experiment(tmp_path, resume_from=str(trained_run), **options)
     return [p.stem for p in (tmp_path / run._id / "checkpoints" / "best").glob("*.index")]
 
   assert "best-3" in best()
@@ -110,7 +111,7 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
 )
 def test_bad_settings_are_refused(tiny_data, tmp_path, updates, message):
   with pytest.raises((UserError, datasets.DataError), match=message):
-    run_experiment(tmp_path, data={"dir": str(tiny_data)}, **updates)
+    run_experiment(tmp_path, scored=False, data={"dir": str(tiny_data)}, **updates)
 
 
 def test_another_configuration_is_not_resumed(trained_run, tiny_data, tmp_path):
@@ -201,15 +202,16 @@ def test_a_validation_that_was_lost_is_made_up_for(trained_run, tiny_data, tmp_p
   """A run that is killed between its checkpoint and its scores."""
   shutil.copytree(trained_run, tmp_path / "0")
   resume.write_history(tmp_path / "0", {3: -1.0})  # that of step 6 is not there
-  shutil.rmtree(tmp_path / "0" / "checkpoints" / "best")
-  run_experiment(tmp_path, resume_from=str(tmp_path / "0"), data={"dir": str(tiny_data)})
+  options = {"data": {"dir": str(tiny_data)}, "scored": False}
+  run_experiment(tmp_path, resume_from=str(tmp_path / "0"), **options)
   history = resume.read_history(tmp_path / "1")
   assert history == pytest.approx({3: -1.0, 6: resume.read_history(trained_run)[6]})
-  assert (tmp_path / "1/checkpoints/best/best-6.index").is_file()
+  scalars = json.loads((tmp_path / "1/metrics.json").read_text())
+  assert scalars["validation.mse"]["steps"] == [6]
 
 
 def test_best_by_the_likelihood(tiny_data, tmp_path):
-  run_experiment(tmp_path, best_by="nll", data={"dir": str(tiny_data)})
+  run_experiment(tmp_path, best_by="nll", scored=False, data={"dir": str(tiny_data)})
   scores = json.loads((tmp_path / "1/metrics.json").read_text())["validation.nll"]
   kept = resume.read_history(tmp_path / "1")
   assert [-kept[step] for step in scores["steps"]] == pytest.approx(scores["values"])

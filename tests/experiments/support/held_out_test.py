@@ -79,7 +79,7 @@ def test_a_bundle_tells_too(trained_run, elsewhere, tmp_path):
 
 
 def test_the_whole_chain_counts(trained_run, tiny_data, tmp_path):
-  options = {"resume_from": str(trained_run), "num_steps": 7, "validate_every": 0}
+  options = {"resume_from": str(trained_run), "num_steps": 6, "validate_every": 0}
   with pytest.raises(Refusal, match=TRAINED):  # it would test on what its parent learned from
     run_experiment(tmp_path, data={"dir": str(tiny_data), "num_train": 20}, **options)
   assert not list(tmp_path.glob("*/checkpoints"))

@@ -26,7 +26,7 @@ from experiments import (
   train,
   traversals,
 )
-from experiments.support import config_files, presets, resolve
+from experiments.support import config_files, resolve
 from experiments.support.errors import sentence
 from iodine.errors import UserError
 
@@ -123,7 +123,7 @@ def test_values_are_what_they_mean(word, key, value):
     ("train", "seed=-1", "seed must be at least 0, got -1"),
     ("train", "num_slots=[3,4]", r"num_slots must be a whole number, got \[3, 4\]"),
     ("train", "num_steps=True", "num_steps must be a number, got True"),
-    ("train", "model=iodin", "model must be one of iodine, got 'iodin'"),
+    ("train", "model=iodin", "model must be one of iodine, .*got 'iodin'"),
     ("train", "data.name=clever", 'did you mean "clevr"'),
     ("train", "batchsize=4", "no config key 'batchsize': did you mean 'batch_size'"),
     ("train", "data.max_object=4", "did you mean 'data.max_objects'"),
@@ -213,19 +213,44 @@ def test_any_bytes_as_a_file(tmp_path, content, suffix):
   configured(COMMANDS["evaluate"], [str(path)])
 
 
-def test_a_modifier_that_chooses_a_model(monkeypatch):
-  """Its preset has none of IODINE's nets, and a key of another model is refused."""
-  chosen = {"model": "iodine", "num_slots": 9}
-  monkeypatch.setitem(presets.MODELS, "monet", lambda current, asked: chosen)
-  monkeypatch.setitem(presets.MODIFIERS, "monet", presets.MODELS["monet"])
-  config = COMMANDS["train"].configure(["quick", "monet", "clevr6"])
-  assert config["num_slots"] == 9
-  assert config["data"]["max_objects"] == 6
-  monkeypatch.setitem(presets.MODIFIERS, "monet", lambda current, asked: {"unet_width": 3})
-  with pytest.raises(UserError, match="monet is not for model=iodine, which has no unet_width"):
-    COMMANDS["train"].configure(["monet"])
-  with pytest.raises(UserError, match="a run has one data set, got clevr and clevr6"):
-    COMMANDS["train"].configure(["clevr", "clevr6"])
+@pytest.mark.parametrize(
+  ("words", "kind", "expected"),
+  [
+    (["clevr6", "monet"], "monet", {"num_slots": 7, "sigma_background": 0.06, "latent_size": 16}),
+    (["quick", "monet", "tetrominoes"], "monet", {"num_slots": 4, "num_steps": 6000}),
+    (["shapes", "rnn_nem"], "nem", {"cell": "recurrent", "num_iterations": 15}),
+    (["multi_dsprites_binarized", "r_nem", "quick"], "nem", {"cell": "relational", "num_slots": 4}),
+    (["clevr_single", "vae"], "vae", {"num_slots": 1, "latent_size": 10}),
+    (["tetrominoes", "model=vae"], "vae", {"num_slots": 1, "latent_size": 128}),
+    (["multi_dsprites", "vae", "latent_size=9"], "vae", {"latent_size": 9}),
+  ],
+)
+def test_other_models(words, kind, expected):
+  """Each has its own keys alone, none of IODINE's nets."""
+  config = COMMANDS["train"].configure(words)
+  assert config["model"] == kind
+  assert {key: config[key] for key in expected} == expected
+  assert "encoder_stride" not in config
+  assert "lstm_size" not in config
+  assert set(config_files.flat(config)) | {"seed"} == set(COMMANDS["train"].schema.fields(kind))
+
+
+@pytest.mark.parametrize(
+  ("words", "told"),
+  [
+    (["clevr6", "monet", "lstm_size=3"], "'lstm_size' of model=monet: iodine has it"),
+    (["clevr6", "sigma_background=0.1"], "'sigma_background' of model=iodine: monet has it"),
+    (["clevr6", "monet", "released"], "released is not for model=monet, which has no"),
+    (["clevr6", "monet", "vae"], "a run has one model, got monet and vae"),
+    (["clevr6", "monet", "model=vae"], "monet is model=monet, got model=vae besides"),
+    (["clevr6", "clevr"], "a run has one data set, got clevr6 and clevr"),
+    (["clevr6", "r_nem"], "binary"),
+    (["shapes", "vae", "num_slots=3"], "num_slots must be"),
+  ],
+)
+def test_what_is_not_for_a_model(words, told):
+  with pytest.raises(UserError, match=told):
+    COMMANDS["train"].configure(words)
 
 
 def test_print_config_shows_the_model_s_keys_alone():

@@ -39,3 +39,8 @@ def test_annealing_is_said_in_full(changes):
 def test_bad_training_configurations_are_refused(changes):
   with pytest.raises(ValueError, match=next(iter(changes))):
     TRAINING.replace(**changes)
+
+
+def test_waiting_needs_something_to_wait():
+  with pytest.raises(ValueError, match=r"anneal_entropy=0\.5 holds annealing back"):
+    TRAINING.replace(anneal_entropy=0.5)

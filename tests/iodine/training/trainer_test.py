@@ -196,3 +196,20 @@ def test_a_stage_may_score_the_mixed_image(make_trainer):
     )
     (metrics,) = run(trainer, 1)
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("threshold", "waits"), [(2.0, False), (1e-6, True)])
+def test_annealing_waits_until_slots_have_parted(tmp_path, threshold, waits, make_trainer):
+  """Three slots have at most log 3 nats: above that nothing waits, at none it waits for ever."""
+  plain = TRAINING.replace(sigma_start=0.6, anneal_steps=4)
+  trainer = make_trainer(MODEL, plain.replace(anneal_entropy=threshold), tmp_path)
+  for step in range(3):
+    (metrics,) = run(trainer, 1)
+    assert 1e-6 < metrics["mask_entropy"] < np.log(3)
+    expected = 0.6 if waits else 0.6 * 0.5 ** (step / 4)
+    assert trainer.model.sigma.numpy() == pytest.approx(expected)
+  trainer.checkpoints.save()
+  second = make_trainer(MODEL, plain.replace(anneal_entropy=threshold))
+  second.restore(tmp_path)
+  run(second, 1)
+  assert second.model.sigma.numpy() == pytest.approx(0.6 if waits else 0.6 * 0.5 ** (3 / 4))

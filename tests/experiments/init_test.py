@@ -1,0 +1,97 @@
+"""Beginning with another model's variables, and looking at a model at another image size."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.support import runs, scoring
+from iodine import IodineConfig, build_model, make_config
+from iodine.errors import UserError
+
+TINY = {
+  "image_size": (8, 8, 3),
+  "num_slots": 2,
+  "num_iterations": 1,
+  "latent_size": 3,
+  "decoder_channels": (4,),
+  "encoder_channels": (4,),
+  "mlp_sizes": (4,),
+  "lstm_size": 0,
+}
+
+
+def made(**changes):
+  model = build_model(IodineConfig(**{**TINY, **changes}))
+  model.create_variables()
+  return model
+
+
+@pytest.fixture
+def source(monkeypatch):
+  model = made()
+  for i, variable in enumerate(model.trainable_variables):
+    variable.assign_add(np.full(variable.shape, 0.01 * (i + 1), np.float32))
+  monkeypatch.setattr(runs, "load_run", lambda folder: ({}, model, 7))
+  return model
+
+
+def test_all_that_fits_is_taken_whatever_the_image_size(source):
+  model = made(image_size=(12, 10, 3))
+  assert runs.initialise(model, "runs/1") == (
+    f"begins with {len(model.trainable_variables)} of {len(model.trainable_variables)} variables "
+    "of runs/1, step 7"
+  )
+  for ours, theirs in zip(model.trainable_variables, source.trainable_variables, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_does_not_fit_is_named_and_stays(source):
+  model, untouched = made(mlp_sizes=(5,)), made(mlp_sizes=(5,))
+  told = runs.initialise(model, "runs/1")
+  assert "as new: " in told
+  misfits = told.split("as new: ")[1].split(", ")
+  assert set(misfits) == {"iodine/refinement/mlp_0/b", "iodine/refinement/mlp_0/w",
+                          "iodine/refinement/head/w"}  # fmt: skip
+  for variable in model.trainable_variables:
+    if variable.name.removesuffix(":0") not in misfits:
+      theirs = next(v for v in source.trainable_variables if v.name == variable.name)
+      np.testing.assert_array_equal(variable, theirs)
+  assert len(untouched.trainable_variables) == len(model.trainable_variables)
+
+
+def test_another_kind_of_model_is_refused(monkeypatch):
+  vae = build_model(make_config({"model": "vae", "image_size": (8, 8, 3)}))
+  vae.create_variables()
+  monkeypatch.setattr(runs, "load_run", lambda folder: ({}, vae, 7))
+  with pytest.raises(UserError, match="no variable of that model fits this one"):
+    runs.initialise(made(), "runs/1")
+
+
+@pytest.mark.parametrize("changes", [{}, {"image_size": [24, 20]}])
+def test_a_shipped_model_at_its_own_and_at_another_size(changes):
+  config, model, _ = runs.load_run("models/tetrominoes", changes=changes)
+  size = tuple(changes.get("image_size", (35, 35)))
+  assert tuple(model.config.image_size) == (*size, 3)
+  images = np.zeros([1, *size, 3], np.float32)
+  assert model(images, num_iterations=1, seed=[0, 0]).masks.shape[3:5] == list(size)
+  assert config["data"]["name"] == "tetrominoes"
+
+
+def test_other_channels_are_refused():
+  with pytest.raises(UserError, match=r"3 channels, the images of multi_dsprites_binarized have 1"):
+    runs.load_run("models/tetrominoes", changes={"name": "multi_dsprites_binarized"})
+
+
+def test_the_scores_know_the_size(tmp_path, monkeypatch):
+  """What `evaluate` hands on: the changed data reaches the model."""
+  seen = {}
+
+  def load_run(run, which, changes):
+    seen.update(changes)
+    raise UserError("enough")
+
+  monkeypatch.setattr(runs, "load_run", load_run)
+  with pytest.raises(UserError, match="enough"):
+    scoring.evaluate_run("runs/1", tmp_path, data={"image_size": [24, 24]})
+  assert json.loads(json.dumps(seen)) == {"image_size": [24, 24]}
