@@ -17,6 +17,14 @@ from iodine import auxiliary
 from iodine.settings import hint
 
 WHOLE = "all inputs"
+# The deconvolutional decoder's own sizes (Appendix C), whatever the preset's are.
+DECONV = {
+  "decoder": "deconv",
+  "decoder_channels": [64, 64, 64, 64],
+  "decoder_kernel": 5,
+  "decoder_upsampling": 1,
+  "decoder_full_channels": 0,
+}
 
 
 class AblationSettings(GridSettings):
@@ -57,7 +65,7 @@ def jobs(config: Mapping[str, Any]) -> list[Job]:
   for name in without:
     groups[f"without {name}"] = {"inputs": [n for n in auxiliary.ALL_INPUTS if n != name]}
   if config["deconv"]:
-    groups["deconv decoder"] = {"decoder": "deconv", "decoder_upsampling": 1}
+    groups["deconv decoder"] = DECONV
   return [
     Job(group, seed, updates) for group, updates in groups.items() for seed in config["seeds"]
   ]

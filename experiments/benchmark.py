@@ -2,13 +2,15 @@
 
 Presets, modifiers and keys are those of experiments.train. Measured are the training step,
 inference, and the input pipeline where its file is there: seconds (median, quartiles), CPU seconds
-of all cores, images/s, floating-point operations, GFLOP/s, the ceiling (the same convolutions, each
-alone, in the same process), the share of it that is reached, peak memory, and the first call.
+of all cores, the system's part of them and page faults, images/s, floating-point operations,
+GFLOP/s, the ceiling (the same convolutions, each alone, in the same process), the share of it that
+is reached, peak memory, and the first call.
 `compare='[{"recompute": True}, {"jit": True}]'` measures variants beside it, alternating, each in
 a process of its own. Memory is of the whole process, TensorFlow included; on a GPU the device's.
 """
 
 import copy
+import dataclasses
 import multiprocessing
 import platform
 import resource
@@ -151,8 +153,7 @@ def _measure_calls(function, traced, config, replicas):
   result = {
     "images": config["batch_size"],
     "first_call": first.wall[0],
-    "wall": calls.wall,
-    "cpu": calls.cpu,
+    **dataclasses.asdict(calls),
   }
   rows = config["batch_size"] // replicas * config["num_slots"]  # B*K
   convolutions, products = profiling.operations(traced(), rows)
@@ -172,7 +173,7 @@ def _measure_input(config):
   try:
     runs.check_data(data)
   except datasets.DataError:
-    return {"images": 0, "wall": [], "cpu": [], "missing": True}
+    return {"images": 0, "wall": [], "missing": True}
   from iodine import profiling
 
   batches = iter(
@@ -185,8 +186,7 @@ def _measure_input(config):
   return {
     "images": config["batch_size"] * many,
     "first_call": first.wall[0],
-    "wall": calls.wall,
-    "cpu": calls.cpu,
+    **dataclasses.asdict(calls),
   }
 
 
@@ -234,6 +234,8 @@ def _merged(rounds):
     "seconds": middle,
     "quartiles": [low, high],
     "cpu_seconds": statistics.median(seconds for r in rounds for seconds in r["cpu"]),
+    "system_seconds": statistics.median(seconds for r in rounds for seconds in r["system"]),
+    "page_faults": statistics.median(count for r in rounds for count in r["faults"]),
     "images_per_second": rounds[0]["images"] / middle,
     "first_call": statistics.median(r["first_call"] for r in rounds),
     "peak_memory": max(r["peak_memory"] for r in rounds),
@@ -254,6 +256,8 @@ COLUMNS = (  # heading, width, how
   ("seconds", 9, lambda r: f"{r['seconds']:.3f}"),
   ("quartiles", 15, lambda r: "-".join(f"{q:.3f}" for q in r["quartiles"])),
   ("CPU s", 8, lambda r: f"{r['cpu_seconds']:.2f}"),
+  ("system s", 10, lambda r: f"{r['system_seconds']:.2f}"),
+  ("faults", 9, lambda r: f"{r['page_faults']:,.0f}"),
   ("images/s", 10, lambda r: f"{r['images_per_second']:,.1f}"),
   ("GFLOP", 9, lambda r: f"{r['flops'] / 1e9:,.1f}"),
   ("GFLOP/s", 9, lambda r: f"{r['gflops_per_second']:.1f}"),

@@ -16,8 +16,16 @@ import threadpoolctl
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import ChosenRun, Names, OtherData, Paths, Whole
-from experiments.support.subjects import beside, collect, factor_kinds, open_run
+from experiments.support.subjects import (
+  Config,
+  Subject,
+  beside,
+  collect,
+  factor_kinds,
+  open_run,
+)
 from iodine import factors, plotting
+from iodine.latents import Latents
 
 
 class FactorSettings(ChosenRun):
@@ -41,15 +49,11 @@ command = Command("factors", FactorSettings, OtherData, storage=beside("factors"
 def predict_factors(_run, _config):
   """Fits, scores and draws; returns the folder."""
   subject, results = open_run(_config), Results(_run)
-  for split in ("validation", "test"):
-    if not subject.data[f"num_{split}"]:
-      raise Refusal(f"there is no {split} split: data.num_{split}=320 for instance makes one")
-  held_out = {
-    split: collect(subject, _config, split, subject.data[f"num_{split}"])
-    for split in ("validation", "test")
-  }
+  held_out = both_splits(subject, _config)
   kinds = factor_kinds(subject, held_out["test"], _config["factors"])
   train, test = (held_out[split].objects(_config["seed"]) for split in ("validation", "test"))
+  if not len(train.latents):
+    raise Refusal(f"no slot of {subject.folder} holds an object of the validation split")
   kinds = varying(kinds, train)
   with threadpoolctl.threadpool_limits(1):  # see projections
     scores = factors.regress_factors(train, test, kinds)
@@ -83,6 +87,22 @@ def predict_factors(_run, _config):
     results.figure("importances", plotting.importances(dci.importance, dci.names))
   results.json("factors", numbers)
   return results.done()
+
+
+def both_splits(subject: Subject, config: Config) -> dict[str, Latents]:
+  """The latents of whole splits, "validation" to fit on and "test" to score on.
+
+  Raises:
+    Refusal: the model has no latents, or the data no such split.
+  """
+  subject.need("latents")
+  for split in ("validation", "test"):
+    if not subject.data[f"num_{split}"]:
+      raise Refusal(f"there is no {split} split: data.num_{split}=320 for instance makes one")
+  return {
+    split: collect(subject, config, split, subject.data[f"num_{split}"])
+    for split in ("validation", "test")
+  }
 
 
 def varying(kinds: Mapping[str, Any], objects: factors.Objects) -> dict[str, Any]:

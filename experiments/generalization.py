@@ -77,6 +77,8 @@ def generalization(_run, _config):
   """Scores and draws; returns the folder."""
   subjects, results = open_runs(_config), Results(_run)
   same_data(subjects)
+  for subject in subjects:
+    subject.need("slots")
   if _config["combination"]:
     combinations(results, subjects[0], _config)
   else:

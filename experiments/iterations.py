@@ -9,7 +9,7 @@ from experiments.support.cli import Command
 from experiments.support.results import Results, pooled
 from experiments.support.settings import Counts, OtherData, StudySettings, Whole
 from experiments.support.shown import draw_refinement
-from experiments.support.subjects import beside, check_iterates, open_runs, same_data, score
+from experiments.support.subjects import beside, open_runs, same_data, score
 from iodine.config import Count
 
 
@@ -36,7 +36,7 @@ def iterations(_run, _config):
   subjects, results = open_runs(_config), Results(_run)
   same_data(subjects)
   for subject in subjects:
-    check_iterates(subject)
+    subject.need("iterations")
   curves, trained = {}, {}
   for subject in subjects:
     label = f"T = {subject.model.config.num_iterations}"

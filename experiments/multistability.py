@@ -20,7 +20,7 @@ from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import Name, OtherData, StudySettings, Whole
 from experiments.support.shown import pick
-from experiments.support.subjects import Config, Subject, beside, check_latents, open_run, scenes
+from experiments.support.subjects import Config, Subject, beside, open_run, scenes
 from iodine import factors, inference, metrics, plotting
 from iodine.config import Count
 from iodine.slot_model import SlotModel
@@ -51,7 +51,7 @@ command = Command(
 def multistability(_run, _config):
   """Chooses the stimulus, infers and draws; returns the folder."""
   subject, results = open_run(_config), Results(_run)
-  check_latents(subject)
+  subject.need("latents", "iterations")
   seeds = range(_config["seed"], _config["seed"] + _config["num_seeds"])
   infer = inference.Inference(subject.model, _config["num_iterations"], _config["num_slots"])
   position = _config["image"]

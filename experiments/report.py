@@ -80,10 +80,10 @@ def report(_run, _config):
   scores = score(subject, _config, num_iterations=max(at, _config["test_iterations"]))
   at = min(int(subject.model.timeline(at).num_decodes), scores["mse"].shape[1])
   summary = evaluation.summarize({name: values[:, :at] for name, values in scores.items()})
-  paper = TABLE1.get(subject.preset)
+  paper = TABLE1.get(subject.preset, {}).get(subject.method)
   rows = [["this run", *(summary[name] for name in SCORES)]]
   if paper:
-    said = f"{paper.mean:.3f} ± {paper.std:.3f}"
+    said = f"{paper.mean:.3f}" + ("" if paper.std is None else f" ± {paper.std:.3f}")
     rows.append(["paper, at full size", said, *[""] * (len(SCORES) - 1)])
   page.table(["", *SCORES.values()], rows)
   page.text(
@@ -96,17 +96,18 @@ def report(_run, _config):
   chosen = pick(subject, {**_config, "num_images": _config["num_pictures"]})
   draw_decomposition(results, subject, _config, chosen)
   page.picture(results.files[-1], "Each slot is framed in the colour of its mask.")
-  page.heading("Refinement")
-  draw_refinement(results, subject, _config)
-  page.picture(results.files[-2], "One scene from iteration to iteration.")
-  results.curves(
-    "iterations",
-    {f"T = {subject.model.config.num_iterations}": scores},
-    "Iteration",
-    range(1, scores["mse"].shape[1] + 1),
-    subject.num_decodes,
-  )
-  page.picture(results.files[-1], "Median and quartiles over images; dotted: T in training.")
+  if subject.model.ITERATES:
+    page.heading("Refinement")
+    draw_refinement(results, subject, _config)
+    page.picture(results.files[-2], "One scene from iteration to iteration.")
+    results.curves(
+      "iterations",
+      {f"T = {subject.model.config.num_iterations}": scores},
+      "Iteration",
+      range(1, scores["mse"].shape[1] + 1),
+      subject.num_decodes,
+    )
+    page.picture(results.files[-1], "Median and quartiles over images; dotted: T in training.")
   _draw_curves(page, results, subject.folder)
   for name, title in SECTIONS.items():
     _take_in(page, pathlib.Path(subject.folder) / name, title)

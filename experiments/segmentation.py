@@ -40,33 +40,35 @@ def write(results: Results, found: dict[str, tuple[str, list[Any]]]) -> None:
     results: Results.
     found: dict from a data set to its preset and a list of (Subject, summary).
   """
-  ours, paper = {}, {}
-  rows, numbers = [], {}
+  methods, rows, numbers = {}, [], {}
   for dataset, (preset, scored) in found.items():
-    summaries = [summary for _, summary in scored]
-    spread = {k: Spread.over([s[k] for s in summaries]) for k in SCORES}
-    ours[dataset], paper[dataset] = spread["ari_fg"], TABLE1.get(preset)
-    for subject, summary in scored:
-      rows.append([dataset, subject.folder, subject.step, *(summary[k] for k in SCORES)])
-    if len(scored) > 1:
-      rows.append([dataset, f"{len(scored)} runs", None, *spread.values()])
-    numbers[dataset] = {
-      "runs": {subject.folder: summary for subject, summary in scored},
-      **{k: {"mean": value.mean, "std": value.std} for k, value in spread.items()},
-      "paper_ari_fg": paper[dataset] and paper[dataset]._asdict(),
-    }
-  methods = {"IODINE (paper)": paper, "ours": ours}
-  results.table("scores", ["data", "run", "step", *SCORES.values()], rows, latex=True)
+    for method in dict.fromkeys(subject.method for subject, _ in scored):
+      own = [(subject, summary) for subject, summary in scored if subject.method == method]
+      spread = {k: Spread.over([s[k] for _, s in own]) for k in SCORES}
+      paper = TABLE1.get(preset, {}).get(method)
+      methods.setdefault(f"{method} (paper)", {})[dataset] = paper
+      methods.setdefault(f"{method} (ours)", {})[dataset] = spread["ari_fg"]
+      for subject, summary in own:
+        scores = (summary[k] for k in SCORES)
+        rows.append([dataset, method, subject.folder, subject.step, *scores])
+      if len(own) > 1:
+        rows.append([dataset, method, f"{len(own)} runs", None, *spread.values()])
+      numbers.setdefault(dataset, {})[method] = {
+        "runs": {subject.folder: summary for subject, summary in own},
+        **{k: {"mean": value.mean, "std": value.std} for k, value in spread.items()},
+        "paper_ari_fg": paper and paper._asdict(),
+      }
+  results.table("scores", ["data", "model", "run", "step", *SCORES.values()], rows, latex=True)
   print()
   results.table(
     "table1",
     ["ARI-FG", *found],
-    [[method, *values.values()] for method, values in methods.items()],
+    [[method, *map(values.get, found)] for method, values in methods.items()],
     latex=True,
   )
   for dataset, (preset, _) in found.items():
-    if dataset != preset and paper[dataset]:
-      print(f"the paper's number is for {preset} at its full size, ours for {dataset}")
+    if dataset != preset and preset in TABLE1:
+      print(f"the paper's numbers are for {preset} at its full size, ours for {dataset}")
   results.json("segmentation", numbers)
   means = {m: {d: s.mean if s else np.nan for d, s in v.items()} for m, v in methods.items()}
   errors = {m: {d: (s and s.std) or 0.0 for d, s in v.items()} for m, v in methods.items()}

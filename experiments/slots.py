@@ -52,6 +52,8 @@ def slots(_run, _config):
   """Scores every K and draws a figure for each range of objects; returns the folder."""
   subjects, results = open_runs(_config), Results(_run)
   same_data(subjects)
+  for subject in subjects:
+    subject.need("slots")
   trained = [subject.model.config.num_slots for subject in subjects]
   test_slots = _config["test_slots"] or range(max(2, min(trained) - 2), max(trained) + 5)
   for limits in _config["objects"] or [None]:

@@ -5,7 +5,7 @@ all others stay; the whole image decoded (paper, Figs. 6, 30-32), as a figure an
 """
 
 import pathlib
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,9 +15,10 @@ from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import OtherData, StudySettings, Whole
 from experiments.support.shown import pick
-from experiments.support.subjects import beside, collect, open_run
+from experiments.support.subjects import Config, Subject, beside, collect, open_run
 from iodine import factors, inference, latents, plotting
 from iodine.config import Count, Positive
+from iodine.outputs import SlotOutput
 
 GIF_CELL = 112  # pixels, at least
 
@@ -51,17 +52,8 @@ command = Command("traversals", TraversalSettings, OtherData, storage=beside("tr
 def traverse_latents(_run, _config):
   """Draws the traversals and the GIF; returns the folder."""
   subject, results = open_run(_config), Results(_run)
-  collected = collect(subject, _config)
-  kl = collected.kl.mean(axis=(0, 1))  # [Z]
-  order = np.argsort(-kl, kind="stable")[: _config["num_latents"]]
-  [(position, scene)] = pick(subject, _config, [_config["image"]])
-  infer = inference.Inference(subject.model, _config["num_iterations"], _config["num_slots"])
-  decoded = infer(scene["image"], _config["seed"], position)
-  slot = _slot(_config["slot"], scene, decoded, subject.spec.num_background)
-  steps = np.linspace(-_config["extent"], _config["extent"], _config["num_steps"])
+  position, scene, decoded, grid, slot, order, kl, means, steps = traverse(subject, _config)
   z = decoded.latents.mean[0]
-  grid = latents.traverse(subject.model, z, slot, order, steps, _config["only_slot"])
-  means = collected.mean.reshape(-1, len(kl))
   results.table(
     "latents",
     ["latent", "KL (nats)", "mean", "std", "value here"],
@@ -90,6 +82,56 @@ def traverse_latents(_run, _config):
   write_gif(path, grid)
   results.files.append(str(path))
   return results.done()
+
+
+class Traversal(NamedTuple):
+  """The latents of one slot of one scene, each set to other values.
+
+  Attributes:
+    position: of the scene in its split.
+    scene: a batch of it alone.
+    decoded: what the model makes of it.
+    grid: [R, S, H, W, C], a row a latent.
+    slot: whose latents they are.
+    order: int [R], the latents, those with the largest KL first.
+    kl: [Z], nats, means over many images.
+    means: [N * K, Z], of the posteriors of these.
+    steps: [S], the values.
+  """
+
+  position: int
+  scene: dict[str, Any]
+  decoded: SlotOutput
+  grid: np.ndarray
+  slot: int
+  order: np.ndarray
+  kl: np.ndarray
+  means: np.ndarray
+  steps: np.ndarray
+
+
+def traverse(subject: Subject, config: Config) -> Traversal:
+  """Traverses the latents of a slot of a run's scene.
+
+  Args:
+    subject: a Subject.
+    config: with the keys of `TraversalSettings`.
+
+  Raises:
+    Refusal: the model has no latents, or there is no such scene or slot.
+  """
+  collected = collect(subject, config)
+  kl = collected.kl.mean(axis=(0, 1))  # [Z]
+  order = np.argsort(-kl, kind="stable")[: config["num_latents"]]
+  [(position, scene)] = pick(subject, config, [config["image"]])
+  infer = inference.Inference(subject.model, config["num_iterations"], config["num_slots"])
+  decoded = infer(scene["image"], config["seed"], position)
+  slot = _slot(config["slot"], scene, decoded, subject.spec.num_background)
+  steps = np.linspace(-config["extent"], config["extent"], config["num_steps"])
+  z = decoded.latents.mean[0]
+  grid = latents.traverse(subject.model, z, slot, order, steps, config["only_slot"])
+  means = collected.mean.reshape(-1, len(kl))
+  return Traversal(position, scene, decoded, grid, slot, order, kl, means, steps)
 
 
 def _moments(values):

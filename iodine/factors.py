@@ -203,11 +203,11 @@ def dci(
     categorical = kind.kind == "categorical"
     forest = ensemble.RandomForestClassifier if categorical else ensemble.RandomForestRegressor
     model = forest(num_trees, random_state=seed)
-    target = _target(train.factors[name], kind)
+    target = as_target(train.factors[name], kind)
     model.fit(train.latents, target.ravel() if target.size == len(target) else target)
     columns.append(model.feature_importances_)
     predicted = model.predict(test.latents) if len(test.latents) else None
-    informativeness[name] = _score(_target(test.factors[name], kind), predicted, kind)
+    informativeness[name] = score_of(as_target(test.factors[name], kind), predicted, kind)
   importance = np.stack(columns, axis=1)  # [Z, F]
   weights = importance.sum(axis=1)
   disentanglement = (weights * _concentration(importance)).sum() / max(weights.sum(), 1e-12)
@@ -229,9 +229,9 @@ def _concentration(importance):
 
 
 def _regress(train, test, name, kind):
-  target, true = _target(train.factors[name], kind), _target(test.factors[name], kind)
-  predicted = _fit_predict(train.latents, target, test.latents, kind)
-  other = _fit_predict(train.random_latents, target, test.random_latents, kind)
+  target, true = as_target(train.factors[name], kind), as_target(test.factors[name], kind)
+  predicted = fit_predict(train.latents, target, test.latents, kind)
+  other = fit_predict(train.random_latents, target, test.random_latents, kind)
   if kind.kind == "categorical":
     codes, counts = np.unique(target, return_counts=True)
     constant = np.full(len(true), codes[counts.argmax()])
@@ -240,17 +240,20 @@ def _regress(train, test, name, kind):
   values = test.factors[name]
   return FactorScore(
     kind=kind.kind,
-    score=_score(true, predicted, kind),
-    error=_error(values, _value(predicted, values, kind), kind),
-    random_slot=_score(true, other, kind),
-    constant=_score(true, constant, kind),
-    constant_error=_error(values, _value(constant, values, kind), kind),
+    score=score_of(true, predicted, kind),
+    error=error_of(values, as_value(predicted, values, kind), kind),
+    random_slot=score_of(true, other, kind),
+    constant=score_of(true, constant, kind),
+    constant_error=error_of(values, as_value(constant, values, kind), kind),
     true=values,
-    predicted=_value(predicted, values, kind),
+    predicted=as_value(predicted, values, kind),
   )
 
 
-def _fit_predict(latents, target, test_latents, kind):
+def fit_predict(
+  latents: np.ndarray, target: np.ndarray, test_latents: np.ndarray, kind: FactorKind
+) -> np.ndarray:
+  """Targets of `as_target` predicted linearly, or by logistic regression, for other latents."""
   if kind.kind != "categorical":
     model = linear_model.LinearRegression()
   elif len(np.unique(target)) == 1:  # logistic regression wants two classes
@@ -262,7 +265,7 @@ def _fit_predict(latents, target, test_latents, kind):
   return model.predict(test_latents) if len(test_latents) else np.zeros_like(target[:0])
 
 
-def _target(values, kind):
+def as_target(values: ArrayLike, kind: FactorKind) -> np.ndarray:
   """What is regressed on: int [M] for a category, else float64 [M, D]."""
   if kind.kind == "categorical":
     return np.asarray(values).astype(np.int64)
@@ -273,15 +276,15 @@ def _target(values, kind):
   return values[:, None] if values.ndim == 1 else values
 
 
-def _value(target, like, kind):
-  """The inverse of `_target`, in the shape of `like`."""
+def as_value(target: np.ndarray, like: np.ndarray, kind: FactorKind) -> np.ndarray:
+  """The inverse of `as_target`, in the shape of `like`."""
   if kind.kind == "angle":
     turns = np.arctan2(target[:, 1], target[:, 0]) / (2 * np.pi)
     return turns % 1.0 * _period(kind)
   return np.reshape(target, np.shape(like))
 
 
-def _score(true, predicted, kind):
+def score_of(true: np.ndarray, predicted: np.ndarray, kind: FactorKind) -> float:
   """Accuracy, or R^2; NaN where there is nothing to score or nothing that varies."""
   if len(true) == 0:
     return float("nan")
@@ -296,7 +299,8 @@ def _score(true, predicted, kind):
   return float(np.mean(1 - residual[varies] / total[varies])) if varies.any() else float("nan")
 
 
-def _error(true, predicted, kind):
+def error_of(true: np.ndarray, predicted: np.ndarray, kind: FactorKind) -> float:
+  """See `FactorScore.error`; NaN where there is nothing to score."""
   if len(true) == 0:
     return float("nan")
   if kind.kind == "categorical":

@@ -1,8 +1,11 @@
 """What a traced step consists of, and how fast the machine can do that: operations and ceilings."""
 
 import dataclasses
+import resource
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -140,23 +143,35 @@ def seconds_alone(convolution, repeats=5):
 
 @dataclasses.dataclass(frozen=True)
 class Timings:
-  """Seconds of repeated calls: by the clock, and of this process on all cores."""
+  """What repeated calls took.
+
+  Attributes:
+    wall: seconds by the clock.
+    cpu: seconds of this process on all cores, the system's work for it included.
+    system: that share of it, in seconds: page faults for the most part.
+    faults: pages that the system had to map (`iodine.allocator`).
+  """
 
   wall: list[float]
   cpu: list[float]
+  system: list[float]
+  faults: list[int]
 
 
-def timings(function, repeats, warm_up=1):
+def timings(function: Callable[[], Any], repeats: int, warm_up: int = 1) -> Timings:
   """Times calls of a function that returns tensors; waits for their values."""
-  wall, cpu = [], []
-  for i in range(warm_up + repeats):
-    started, worked = time.perf_counter(), time.process_time()
+  rows = []
+  for _ in range(warm_up + repeats):
+    before = _spent()
     for tensor in tf.nest.flatten(function()):
       getattr(tensor, "numpy", tuple)()
-    if i >= warm_up:
-      wall.append(time.perf_counter() - started)
-      cpu.append(time.process_time() - worked)
-  return Timings(wall, cpu)
+    rows.append([after - start for after, start in zip(_spent(), before, strict=True)])
+  return Timings(*map(list, zip(*rows[warm_up:], strict=True)))
+
+
+def _spent():
+  usage = resource.getrusage(resource.RUSAGE_SELF)
+  return time.perf_counter(), time.process_time(), usage.ru_stime, usage.ru_minflt
 
 
 def ceiling(convolutions, repeats=5):

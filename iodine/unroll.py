@@ -176,28 +176,35 @@ def fold(
     return output, state, keep(output, frame, d)
 
   traced = decode.get_concrete_function(images, tf.constant(0), state, True)
-  kept = tf.nest.map_structure(
-    lambda spec: tf.TensorArray(spec.dtype, size=last + 1, element_shape=spec.shape),
-    traced.structured_outputs[2],
-  )
+  structure = traced.structured_outputs[2]
+  kept = [
+    tf.TensorArray(spec.dtype, size=last + 1, element_shape=spec.shape)
+    for spec in _present(structure)
+  ]
 
   def body(d, state, kept):
     _, state, values = decode(images, d, state, True)
-    return d + 1, state, tf.nest.map_structure(lambda a, v: a.write(d, v), kept, values)
+    return d + 1, state, [a.write(d, v) for a, v in zip(kept, _present(values), strict=True)]
 
   loop = [tf.constant(0), state, kept]
   invariants = [
     tf.TensorShape([]),
     tf.nest.map_structure(lambda tensor: tensor.shape, state),
-    tf.nest.map_structure(lambda _: tf.TensorShape(None), kept),
+    [tf.TensorShape(None) for _ in kept],
   ]
   _, state, kept = tf.while_loop(
     lambda d, *_: d < last, body, loop, shape_invariants=invariants, parallel_iterations=1
   )
   # The last decode stands behind the loop, so that its images are kept and no others.
   output, state, values = decode(images, last, state, final_state)
-  kept = tf.nest.map_structure(lambda a, v: a.write(last, v).stack(), kept, values)
+  stacked = iter([a.write(last, v).stack() for a, v in zip(kept, _present(values), strict=True)])
+  kept = tf.nest.map_structure(lambda v: None if v is None else next(stacked), structure)
   return Folded(kept, output, state if final_state else {})
+
+
+def _present(nest):
+  """The tensors of a nest, without the None of a model that has no latents: a loop takes none."""
+  return [value for value in tf.nest.flatten(nest) if value is not None]
 
 
 def stream(model, frames, num_slots: int | None = None, seed=(0, 1)) -> Iterator[SlotOutput]:

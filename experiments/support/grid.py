@@ -49,11 +49,19 @@ def storage(name: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 class Job(NamedTuple):
-  """A training run to be: the group is what its seeds have in common."""
+  """A training run to be.
+
+  Attributes:
+    group: what its seeds have in common.
+    seed: of the training.
+    updates: keys that differ from those that all jobs share.
+    names: presets and modifiers that stand before what all jobs share.
+  """
 
   group: str
   seed: int
   updates: dict[str, Any]
+  names: tuple[str, ...] = ()
 
   @property
   def name(self) -> str:
@@ -62,15 +70,26 @@ class Job(NamedTuple):
   def words(self, base: Sequence[str]) -> list[str]:
     """The words behind `with`."""
     updates = {**self.updates, "seed": self.seed}
-    return [*base, *(f"{key}={value!r}" for key, value in updates.items())]
+    return [*self.names, *base, *(f"{key}={value!r}" for key, value in updates.items())]
 
 
-def run_jobs(config: Mapping[str, Any], jobs: Sequence["Job"]) -> dict[str, list[pathlib.Path]]:
+Index = dict[str, dict[str, Any]]
+
+
+def run_jobs(
+  config: Mapping[str, Any],
+  jobs: Sequence["Job"],
+  *,
+  after: Callable[[Index], None] = lambda index: None,
+  allow_failures: bool = False,
+) -> dict[str, list[pathlib.Path]]:
   """Runs the jobs that are not done.
 
   Args:
     config: with the keys of `GridSettings`.
     jobs: Jobs.
+    after: called with the index when a job has ended.
+    allow_failures: say which runs failed, and why, and return those that are done.
 
   Returns:
     dict from a group to the folders of its runs, in the order of the jobs.
@@ -100,18 +119,21 @@ def run_jobs(config: Mapping[str, Any], jobs: Sequence["Job"]) -> dict[str, list
   todo = [job for job in jobs if index[job.name]["status"] != "done"]
   print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them done before", flush=True)
   with interrupts.requests() as request:
-    failed = _run(folder, index, todo, config["processes"], request)
+    failed = _run(folder, index, todo, config["processes"], request, after)
     if request.signum is not None:
       raise interrupts.Stopped(
         request.signum, f"stopped; the same command goes on with what is left in {folder}"
       )
-  if failed:
+  if failed and not allow_failures:
     raise Refusal(
       f"{len(failed)} of {len(jobs)} runs failed, {failed[0]} first: {_why(folder / failed[0])}"
     )
+  for name in failed:
+    print(f"{name} failed: {_why(folder / name)}")
   groups = {}
   for job in jobs:
-    groups.setdefault(job.group, []).append(folder / job.name / index[job.name]["run"])
+    if job.name not in failed:
+      groups.setdefault(job.group, []).append(folder / job.name / index[job.name]["run"])
   return groups
 
 
@@ -123,7 +145,7 @@ def train_words(text: str) -> list[str]:
     raise Refusal(f"train={text!r} cannot be split into words: {error}") from error
 
 
-def read_index(folder: str | os.PathLike) -> dict[str, Any]:
+def read_index(folder: str | os.PathLike) -> Index:
   """What a folder of runs holds: dict from a job's name to words, status and run."""
   path = pathlib.Path(folder) / INDEX
   try:
@@ -143,7 +165,7 @@ def done_runs(folder: str | os.PathLike) -> list[pathlib.Path]:
   ]
 
 
-def _run(folder, index, todo, processes, request):
+def _run(folder, index, todo, processes, request, after):
   """Runs jobs, so many at a time; returns the names of those that failed."""
   todo, running, failed = list(todo), {}, []
   try:
@@ -161,6 +183,7 @@ def _run(folder, index, todo, processes, request):
         print(f"{name}: {index[name]['status']}", flush=True)
         if index[name]["status"] != "done":
           failed.append(name)
+        after(index)
   finally:
     for _, process in running.values():
       with contextlib.suppress(ProcessLookupError):

@@ -10,6 +10,7 @@ from sacred.run import Run
 from tensorboard.plugins.image import metadata
 
 from experiments.support import clips, held_out, resume, runs, scoring
+from experiments.support.plateau import Plateau
 from experiments.support.progress import Progress
 from iodine import evaluation, plotting
 from iodine.training import NonFiniteError, Trainer
@@ -43,6 +44,7 @@ class Loop:
     self._evaluator = evaluation.Evaluator(
       trainer.model, num_background=runs.dataset_spec(config["data"]).num_background
     )
+    self._plateau = Plateau(trainer.model.config.num_slots)
     self._known_nonfinite = int(trainer.num_nonfinite.numpy())
     if config["on_nan"] == "rewind":
       trainer.checkpoints.save()  # so that there is one to go back to
@@ -111,6 +113,9 @@ class Loop:
     self._record("train", values, step)
     shown = ("loss", "mse", "kl", "ari_fg")
     self._progress.show(step, {name: values[name] for name in shown if name in values})
+    line = self._plateau.note(step, values)
+    if line:
+      self._progress.write(line)
 
   def validate(self, step: int) -> None:
     """Scores the validation split, and keeps the checkpoint if it is the best."""

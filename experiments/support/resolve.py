@@ -150,7 +150,8 @@ class Schema:
         continue
       for other in KINDS if self.trains else ():
         if key in config_class(other).flat_fields() and key not in HIDDEN:
-          raise ConfigError(f"there is no config key {key!r} of model={kind}: {other} has it")
+          near = hint(key, fields).replace(": ", "; ", 1)
+          raise ConfigError(f"there is no config key {key!r} of model={kind}: {other} has it{near}")
       raise ConfigError(f"there is no config key {key!r}{hint(key, fields)}")
 
   def _validate(self, values, kind):

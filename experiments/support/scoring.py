@@ -57,7 +57,7 @@ def evaluate_run(
   data: Mapping[str, Any] | None = None,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Scores a run's checkpoint and writes metrics.json and three figures into `out`/`split`.
+  """Scores a run's checkpoint and writes metrics.json and its figures into `out`/`split`.
 
   Args:
     run: its folder, or a bundle's.
@@ -86,7 +86,7 @@ def evaluate_run(
   print(f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split")
   scores = score(subject, num_images, batch_size)
   summary = {**evaluation.summarize(scores), "step": step}
-  if clips.is_video(data):
+  if clips.is_video(data) and model.ITERATES:
     tracked = clips.score(
       model, scenes(subject, num_images, batch_size), subject.num_background, num_slots, seed
     )
@@ -100,12 +100,11 @@ def evaluate_run(
     if np.isfinite(values).any()  # some need true masks
   }
   write_json(metrics, {"run": str(run), "split": split, **summary, "quantiles": curves})
-  figures = {
-    **_scenes_drawn(subject),
-    "iterations": plotting.curves_per_iteration(
+  figures = _scenes_drawn(subject)
+  if model.ITERATES:
+    figures["iterations"] = plotting.curves_per_iteration(
       ari=scores["ari_fg"], mse=scores["mse"], kl=scores["kl"]
-    ),
-  }
+    )
   return {
     "summary": summary,
     "metrics": str(metrics),
@@ -140,12 +139,12 @@ def decompose(subject: Subject, num_images: int) -> tuple[dict[str, Any], SlotOu
 
 def _scenes_drawn(subject):
   """Figures of the first scenes, by name."""
-  if clips.is_video(subject.data):
+  if clips.is_video(subject.data) and subject.model.ITERATES:
     return {"sequence": draw_clip(subject)[0]}
-  return {
-    "decomposition": draw_decomposition(subject, 6),
-    "refinement": draw_refinement(subject),
-  }
+  figures = {"decomposition": draw_decomposition(subject, 6)}
+  if subject.model.ITERATES:
+    figures["refinement"] = draw_refinement(subject)
+  return figures
 
 
 def draw_clip(subject: Subject) -> tuple[Figure, np.ndarray]:

@@ -17,12 +17,12 @@ A study is a Settings class, a Command, a main function that opens its runs, and
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 import datasets
-from experiments.support import grid, held_out, paths, presets, runs
+from experiments.support import grid, held_out, paper, paths, presets, runs
 from experiments.support.errors import Refusal
 from experiments.support.held_out import Learned
 from experiments.support.progress import Progress
@@ -64,18 +64,30 @@ class Subject(NamedTuple):
   @property
   def preset(self) -> str:
     """Name of the preset whose data these are, or of the data set."""
-    spec, name = self.spec, self.config.get("preset") or self.data["name"]
-    return spec.name if runs.dataset_spec(self.config["data"]).name != spec.name else name
+    return names_of(self.config, self.data, self.model.config.image_size)[0]
 
   @property
   def dataset(self) -> str:
     """The data set's name, with the image size where that is not the data set's own."""
-    height, width, _ = self.model.config.image_size
-    spec, name = self.spec, self.preset
-    if name in presets.SCENES:
-      spec = datasets.get_spec(presets.SCENES[name]["data.name"])
-    own = spec.training_size or (spec.image_size or (height, width))[:2]
-    return name if (height, width) == tuple(own) else f"{name} ({height} x {width})"
+    return names_of(self.config, self.data, self.model.config.image_size)[1]
+
+  @property
+  def method(self) -> str:
+    """What the paper's tables call the model."""
+    return paper.method(self.config)
+
+  def need(self, *parts: Literal["latents", "iterations", "slots"]) -> None:
+    """Raises Refusal where a study is about what the model has not."""
+    model = self.model
+    lacking = {
+      "latents": (model.latent_size is None, "which has no latents to look at"),
+      "iterations": (not model.ITERATES, "which decodes once: it has no iterations to look at"),
+      "slots": (model.MAX_SLOTS == 1, "whose one slot is the whole scene: it parts no objects"),
+    }
+    for part in parts:
+      lacks, why = lacking[part]
+      if lacks:
+        raise Refusal(f"the model of {self.folder} is {self.method}, {why}")
 
   @property
   def num_decodes(self) -> int:
@@ -93,6 +105,24 @@ class Subject(NamedTuple):
       self.spec.num_background,
       config["seed"],
     )
+
+
+def names_of(config: Config, data: Config, image_size: Sequence[int]) -> tuple[str, str]:
+  """The preset or data set that scenes are of, and the same with the image size if it is unusual.
+
+  Args:
+    config: of the run.
+    data: its `data`, perhaps changed.
+    image_size: (H, W, C) of the model.
+  """
+  height, width, _ = image_size
+  spec, name = runs.dataset_spec(data), config.get("preset") or data["name"]
+  if runs.dataset_spec(config["data"]).name != spec.name:
+    name = spec.name
+  if name in presets.SCENES:
+    spec = datasets.get_spec(presets.SCENES[name]["data.name"])
+  own = spec.training_size or (spec.image_size or (height, width))[:2]
+  return name, name if (height, width) == tuple(own) else f"{name} ({height} x {width})"
 
 
 def open_runs(config: Config) -> list[Subject]:
@@ -226,7 +256,7 @@ def collect(
   Raises:
     Refusal: the model has none.
   """
-  check_latents(subject)
+  subject.need("latents")
   return latents.collect(
     subject.model,
     scenes(subject, config, split, num_images),
@@ -235,20 +265,6 @@ def collect(
     subject.spec.num_background,
     config["seed"],
   )
-
-
-def check_latents(subject: Subject) -> None:
-  """Raises Refusal for a model without latents."""
-  if subject.model.latent_size is None:
-    kind = subject.model.config.model
-    raise Refusal(f"{subject.folder} is a {kind}, whose slots have no latents to look at")
-
-
-def check_iterates(subject: Subject) -> None:
-  """Raises Refusal for a model that makes one step of an image, however many are asked for."""
-  if int(subject.model.timeline(2).num_decodes) == int(subject.model.timeline(1).num_decodes):
-    kind = subject.model.config.model
-    raise Refusal(f"{subject.folder} is a {kind}, which does not iterate")
 
 
 def factor_kinds(

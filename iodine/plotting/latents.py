@@ -47,6 +47,7 @@ def traversals(
   row_labels: Sequence[str] | None = None,
   column_labels: Sequence[str] | None = None,
   original: int | None = None,
+  row_groups: int = 1,
   width: float = COLUMN,
 ) -> Figure:
   """Decoded images while one latent changes (paper, Figs. 6, 30-32).
@@ -56,6 +57,7 @@ def traversals(
     row_labels: R strings at the left.
     column_labels: S strings above, e.g. the values of the latent.
     original: index of the column that is nearest to where the traversals set out: it is framed.
+    row_groups: how many rows form a group; groups stand apart.
     width: of the figure, inches.
 
   Returns:
@@ -67,7 +69,14 @@ def traversals(
   grid = array("grid", grid, "R S H W C")
   check_labels("row_labels", row_labels, grid.shape[0])
   check_labels("column_labels", column_labels, grid.shape[1])
-  cells = Grid(*grid.shape[:2], grid.shape[2:4], width, column_labels, row_labels=row_labels)
+  cells = Grid(
+    *grid.shape[:2],
+    grid.shape[2:4],
+    width,
+    column_labels,
+    row_labels=row_labels,
+    row_groups=row_groups,
+  )
   for r, row in enumerate(grid):
     for s, shown in enumerate(row):
       cells.show(r, s, shown, border=PALETTE[3] if s == original else None)

@@ -8,8 +8,8 @@ from matplotlib.lines import Line2D
 
 from iodine.plotting.style import STYLE, WIDTH, Figure, fit, text
 
-# Mean and standard deviation over seeds, None where there is one seed.
-Score = tuple[float, float | None]
+# Mean and standard deviation over seeds, None where there is one seed; or what the cell says.
+Score = tuple[float, float | None] | str
 
 
 def score_table(
@@ -25,7 +25,7 @@ def score_table(
 
   Args:
     scores: dict from a data set (a row) to a dict from a model (a column) to its score. None, NaN
-      or no entry is a cell that was not trained, and shown as such.
+      or no entry is a cell that was not trained, and shown as such; a text is shown as it is.
     paper: likewise, of the paper; a cell it has not, has one number. Rows and columns that only
       the paper has are shown too.
     score: what the numbers are: the head of the first column.
@@ -99,6 +99,8 @@ def score_table(
 
 def _words(score, digits):
   """Mean ± standard deviation, or None where there is no score."""
+  if isinstance(score, str):
+    return score
   if score is None or math.isnan(score[0]):
     return None
   mean, std = score

@@ -26,6 +26,8 @@ def test_a_variant_is_measured_beside_the_plain_one(tmp_path, capsys, tiny_data)
     assert row["quartiles"][0] <= row["seconds"] <= row["quartiles"][1]
     assert row["peak_memory"] >= row["base_memory"] > 0
     assert row["share_of_ceiling"] > 0
+    assert row["cpu_seconds"] >= row["system_seconds"] >= 0
+    assert row["page_faults"] >= 0
   assert "inference num_slots=6" in capsys.readouterr().out
 
 

@@ -52,8 +52,15 @@ def test_segmentation_over_several_seeds(tmp_path, monkeypatch):
   assert (paper["clevr6"], paper["clevr6 std"], paper["shapes"]) == ("0.988", "0.0", "0.91")
   np.testing.assert_allclose([float(ours["clevr6"]), float(ours["clevr6 std"])], [0.8, 0.1])
   assert (float(ours["shapes"]), ours["shapes std"]) == (0.7, "")
+  both = {
+    "clevr6": ("clevr6", [*scored, (scored[0][0]._replace(config={"model": "monet"}), summary)])
+  }
+  segmentation.write(written, both)
+  table = {row["ARI-FG"]: row["clevr6"] for row in rows(written.folder / "table1.csv")}
+  assert list(table) == ["IODINE (paper)", "IODINE (ours)", "MONet (paper)", "MONet (ours)"]
+  assert (table["MONet (paper)"], table["MONet (ours)"]) == ("0.962", "0.5")
   numbers = read_json(written.folder / "segmentation.json")
-  assert numbers["clevr6"]["ari_fg"]["std"] == pytest.approx(0.1)
+  assert numbers["clevr6"]["IODINE"]["ari_fg"]["std"] == pytest.approx(0.1)
 
 
 def test_a_scene_has_the_same_scores_wherever_it_is_picked(trained_run, tmp_path, expected):

@@ -245,6 +245,17 @@ def test_scores_and_the_last_decode_agree(case):
   assert np.isnan(summary["kl"]) == (case.model.latent_size is None)
 
 
+def test_every_decode_can_be_kept(case):
+  """Of a model without latents too."""
+  found = Inference(case.model).iterations(case.images, seed=3)
+  expected = case.model(case.images, seed=tf.constant([3, 1]))
+  assert (found.latents is None) == (expected.latents is None)
+  for name in ("masks", "means", "nll"):
+    np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-7, atol=1e-9)
+  if found.latents is not None:
+    np.testing.assert_allclose(found.latents.kl, expected.latents.kl, rtol=1e-7, atol=1e-9)
+
+
 def test_an_export_gives_the_same_numbers(tmp_path, case):
   live = fill(build_model(config_of(case.name)))
   serving.export(live, tmp_path)

@@ -69,6 +69,14 @@ def test_a_grid_is_every_combination():
   assert [job.name for job in jobs] == [f"K={k},T=3,seed={seed}" for k in (4, 7) for seed in (1, 2)]
   assert jobs[2].words(["clevr6"]) == ["clevr6", "num_slots=7", "num_iterations=3", "seed=1"]
   assert [job.group for job in sweep.jobs({**config("x"), "seeds": [5]})] == ["all"]
+  named = grid.Job("a", 3, {"batch_size": 4}, ("clevr6", "monet"))
+  assert named.words(["num_steps=9"]) == [
+    "clevr6",
+    "monet",
+    "num_steps=9",
+    "batch_size=4",
+    "seed=3",
+  ]
 
 
 def test_what_is_done_is_not_repeated(tmp_path, player):
@@ -91,6 +99,17 @@ def test_what_is_done_is_not_repeated(tmp_path, player):
   assert f"words resume_from={folder / 'all,seed=2' / '1'}" in said["all,seed=2"]
   grid.run_jobs(more, sweep.jobs(more))
   assert outputs(folder) == said
+
+
+def test_failures_may_be_allowed_and_are_said(tmp_path, player, capsys):
+  player(s1="FAILED")
+  told = []
+  options = {"after": lambda index: told.append(index["all,seed=1"]["status"])}
+  both = config(tmp_path / "sweep")
+  groups = grid.run_jobs(both, sweep.jobs(both), allow_failures=True, **options)
+  assert groups == {"all": [tmp_path / "sweep" / "all,seed=2" / "1"]}
+  assert told == ["failed", "failed"]
+  assert "all,seed=1 failed: train.py: the learning rate is too high" in capsys.readouterr().out
 
 
 def test_a_run_that_was_killed_goes_on(tmp_path, player):
@@ -165,8 +184,9 @@ def test_each_ablation_lacks_one_thing(tmp_path, player):
     assert job.group == f"without {name}"
     assert set(auxiliary.ALL_INPUTS) - set(job.updates["inputs"]) == {name}
   quick = presets.quick({"preset": "tetrominoes", "model": "iodine"}, frozenset())
-  IodineConfig.from_flat({**quick, **jobs[-1].updates, "image_size": (35, 35, 3)})
-  assert jobs[-1].updates == {"decoder": "deconv", "decoder_upsampling": 1}
+  config = IodineConfig.from_flat({**quick, **jobs[-1].updates, "image_size": (35, 35, 3)})
+  assert config.decoder.kind == "deconv"  # of the paper's sizes, whatever the preset's are
+  assert (config.decoder.channels, config.decoder.kernel) == ((64, 64, 64, 64), 5)
   with pytest.raises(ValueError, match="did you mean 'likelihood'"):
     ablation.jobs(settings(ablation, without="likelihod"))
   player()

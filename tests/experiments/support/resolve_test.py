@@ -14,6 +14,8 @@ from experiments import (
   evaluate,
   export,
   factors,
+  fig5,
+  fig6,
   generalization,
   infer,
   iterations,
@@ -23,6 +25,7 @@ from experiments import (
   segmentation,
   slots,
   sweep,
+  table1,
   train,
   traversals,
 )
@@ -31,8 +34,9 @@ from experiments.support.errors import sentence
 from iodine.errors import UserError
 
 MODULES = (
-  ablation, benchmark, decompositions, evaluate, export, factors, generalization, infer, iterations,
-  multistability, projections, report, segmentation, slots, sweep, train, traversals,
+  ablation, benchmark, decompositions, evaluate, export, factors, fig5, fig6, generalization, infer,
+  iterations, multistability, projections, report, segmentation, slots, sweep, table1, train,
+  traversals,
 )  # fmt: skip
 COMMANDS = {module.__name__.rpartition(".")[2]: module.command for module in MODULES}
 KEYS = [(name, key) for name, command in COMMANDS.items() for key in command.schema.fields()]
@@ -238,7 +242,10 @@ def test_other_models(words, kind, expected):
 @pytest.mark.parametrize(
   ("words", "told"),
   [
-    (["clevr6", "monet", "lstm_size=3"], "'lstm_size' of model=monet: iodine has it"),
+    (
+      ["clevr6", "monet", "lstm_size=3"],
+      "'lstm_size' of model=monet: iodine has it; did you mean 'latent_size'",
+    ),
     (["clevr6", "sigma_background=0.1"], "'sigma_background' of model=iodine: monet has it"),
     (["clevr6", "monet", "released"], "released is not for model=monet, which has no"),
     (["clevr6", "monet", "vae"], "a run has one model, got monet and vae"),

@@ -42,6 +42,8 @@ def test_scores_stand_in_their_rows_and_columns_over_the_papers():
 def test_a_table_without_the_paper():
   figure = plotting.score_table({"a": {"b": (1.23456, 0.1)}}, digits=2, score="MSE")
   assert [text for text, *_ in cells(figure)] == ["MSE", "b", "a", "1.23 ± 0.10"]
+  figure = plotting.score_table({"a": {"b": "binary data only", "c": None}})
+  assert [text for text, *_ in cells(figure)][3:] == ["a", "binary data only", "not trained"]
 
 
 @pytest.mark.parametrize("scores", [{}, {"a": {}}])

@@ -1,0 +1,54 @@
+"""Tells a training that will not part its images, and what to try."""
+
+import collections
+import math
+from collections.abc import Mapping
+
+WINDOW = 20  # logged steps that are looked at
+MIN_STEPS = 1000  # before which no model has to part
+SHARED = 0.85  # of log K: masks of a greater entropy leave every pixel to all slots
+SETTLED = 0.02  # the error has come to rest if it has fallen by less in the window
+
+
+class Plateau:
+  """Watches a training's masks and error.
+
+  Args:
+    num_slots: K.
+  """
+
+  def __init__(self, num_slots: int):
+    self._most = math.log(num_slots) if num_slots > 1 else math.inf
+    self._seen = collections.deque(maxlen=WINDOW)
+    self._told = False
+
+  def note(self, step: int, values: Mapping[str, float]) -> str | None:
+    """Takes the metrics of a logged step; returns a line for the user, once, or None.
+
+    Args:
+      step: updates so far.
+      values: of `Trainer.train_step`, `mask_entropy` (nats), `used_slots` and `mse` among them.
+    """
+    if self._told or not {"mask_entropy", "used_slots", "mse"} <= set(values):
+      return None
+    self._seen.append((values["mask_entropy"], values["used_slots"], values["mse"]))
+    if step < MIN_STEPS or len(self._seen) < WINDOW:
+      return None
+    half = WINDOW // 2
+    entropy, used, _ = (sum(column) / WINDOW for column in zip(*self._seen, strict=True))
+    errors = [error for *_, error in self._seen]
+    before, after = sum(errors[:half]), sum(errors[half:])
+    if before - after > SETTLED * before:
+      return None  # it still learns
+    if entropy > SHARED * self._most:
+      what = f"all slots share every pixel (mask entropy {entropy:.2f} of {self._most:.2f} nats)"
+    elif used < 1.5:
+      what = f"one slot has nearly all pixels ({used:.1f} slots are used)"
+    else:
+      return None
+    self._told = True
+    return (
+      f"step {step}: {what}, and the error no longer falls: this model does not part its images. "
+      "What helps most: a wider sigma (or sigma_start with anneal_steps), a lighter kl_weight, "
+      "another seed, or init_from= a model that parts easier images (docs/quick.md)"
+    )

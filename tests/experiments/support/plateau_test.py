@@ -1,0 +1,39 @@
+import math
+
+import pytest
+
+from experiments.support.plateau import MIN_STEPS, WINDOW, Plateau
+
+K = 4
+SHARED = {"mask_entropy": 0.97 * math.log(K), "used_slots": 3.0}
+ONE_SLOT = {"mask_entropy": 0.1, "used_slots": 1.0}
+PARTED = {"mask_entropy": 0.3, "used_slots": 3.6}
+
+
+def told(masks, error, steps=range(50, 4001, 50)):
+  """(step, line) of what is said in a training whose error is a function of the step."""
+  plateau = Plateau(K)
+  lines = [(step, plateau.note(step, {**masks, "mse": error(step)})) for step in steps]
+  return [(step, line) for step, line in lines if line]
+
+
+@pytest.mark.parametrize(("masks", "what"), [(SHARED, "share every pixel"), (ONE_SLOT, "one slot")])
+def test_it_is_said_once_when_the_error_rests(masks, what):
+  ((step, line),) = told(masks, lambda step: 0.05)
+  assert step == MIN_STEPS
+  assert what in line
+  assert "sigma" in line
+  assert "\n" not in line
+
+
+def test_what_parts_or_still_learns_is_left_alone():
+  assert told(PARTED, lambda step: 0.05) == []
+  assert told(SHARED, lambda step: 0.99 ** (step / 50)) == []  # falls all the way
+  assert told(SHARED, lambda step: 0.05, steps=range(1, MIN_STEPS)) == []
+  assert told(SHARED, lambda step: 0.05, steps=range(5000, 5000 + WINDOW - 1)) == []
+
+
+def test_without_masks_there_is_nothing_to_say():
+  plateau = Plateau(K)
+  assert all(plateau.note(step, {"mse": 0.05}) is None for step in range(900, 2000, 10))
+  assert Plateau(1).note(2000, {**SHARED, "mse": 0.1}) is None

@@ -1,0 +1,121 @@
+"""Table 1: which trainings it is, what is made of them, and that it goes on. Training is played."""
+
+import shlex
+import sys
+
+import pytest
+
+from experiments import table1
+from experiments.support import grid
+from experiments.support.training import command
+from iodine.errors import UserError
+from tests.experiments.studies import read_json, rows, settings, study
+
+# Plays a training: records a run of the model that the words name, with an ARI-FG of its own.
+PLAYER = """
+import json, pathlib, sys
+storage = pathlib.Path(sys.argv[sys.argv.index("-F") + 1])
+words = sys.argv[sys.argv.index("with") + 1 :]
+run = storage / str(1 + sum(p.name.isdigit() for p in storage.iterdir()))
+(run / "test").mkdir(parents=True)
+seed = int(words[-1].partition("=")[2])
+kind = "nem" if "r_nem" in words else "monet" if "monet" in words else "iodine"
+if kind == FAILS and seed == 2:
+  print("train.py: it diverged", file=sys.stderr)
+  (run / "run.json").write_text(json.dumps({"status": "FAILED"}))
+  sys.exit(2)
+data = {"name": words[0], "image_size": None, "grayscale": False}
+config = {"preset": words[0], "model": kind, "cell": "relational", "num_slots": 4, "data": data}
+ari = {"nem": 0.5, "monet": 0.7, "iodine": 0.9}[kind] + 0.01 * seed
+scores = {"ari_fg": ari, "ari": 0.1, "covering": 0.2, "mse": 0.3, "kl": None, "num_images": 320}
+(run / "config.json").write_text(json.dumps(config))
+(run / "test" / "metrics.json").write_text(json.dumps({**scores, "step": 30}))
+(run / "run.json").write_text(json.dumps({"status": "COMPLETED"}))
+"""
+
+
+@pytest.fixture
+def played(tmp_path, monkeypatch):
+  """Sets which model's second seed fails; data are not made."""
+  monkeypatch.setattr(table1, "generated", lambda data, num: data["name"] != "clevr")
+
+  def play(fails):
+    script = tmp_path / "player.py"
+    script.write_text(PLAYER.replace("FAILS", repr(fails)))
+    monkeypatch.setattr(grid, "COMMAND", (sys.executable, str(script)))
+
+  return play
+
+
+def test_the_cells_are_the_papers_and_every_training_is_valid():
+  jobs = table1.jobs(settings(table1, seeds=2, words="num_steps=9"))
+  words = {job.name: job.words(["num_steps=9"]) for job in jobs}
+  assert len(words) == 2 * sum(map(len, table1.CELLS.values()))
+  assert words["shapes,r_nem,seed=2"] == ["shapes", "r_nem", "quick", "num_steps=9", "seed=2"]
+  for own in words.values():
+    assert command.configure(own)["num_steps"] == 9
+  by_size = {}
+  for own in words.values():
+    data = command.configure(own)["data"]
+    by_size.setdefault(own[0], set()).add(str(data["image_size"]))
+  assert all(len(sizes) == 1 for sizes in by_size.values())  # what is compared is alike
+  paper = table1.jobs(settings(table1, budget="paper", seeds=1, models="monet"))
+  assert [shlex.join(job.words([])) for job in paper] == [
+    f"{preset} monet seed=1" for preset in ("clevr6", "multi_dsprites", "tetrominoes")
+  ]
+
+
+def test_few_scenes_leave_some_to_be_scored():
+  [job] = table1.jobs(settings(table1, seeds=1, num_scenes=100, models="monet",
+                               data_sets="clevr6", data={"dir": "x"}))  # fmt: skip
+  data = command.configure(job.words([]))["data"]
+  assert (data["name"], data["dir"], data["min_objects"]) == ("clevr6", "x", None)
+  assert (data["num_train"], data["num_validation"], data["num_test"]) == (None, 25, 25)
+
+
+@pytest.mark.parametrize(
+  ("words", "told"),
+  [
+    ({"models": "monnet"}, "models: there is no 'monnet': did you mean 'monet'"),
+    ({"data_sets": "clevr"}, "data_sets: there is no 'clevr': did you mean 'clevr6'"),
+    ({"models": "r_nem", "data_sets": "clevr6"}, "Table 1 has no cell of clevr6 and r_nem"),
+  ],
+)
+def test_cells_that_there_are_not(words, told):
+  with pytest.raises(UserError, match=told):
+    table1.jobs(settings(table1, **words))
+
+
+def test_it_trains_tabulates_and_goes_on(tmp_path, played, capsys):
+  played("monet")
+  folder = tmp_path / "sweep"
+  options = {
+    "train": True,
+    "seeds": 2,
+    "folder": str(folder),
+    "models": ["iodine", "r_nem", "monet"],
+  }
+  out = study(table1, tmp_path / "1", **options)
+  said = capsys.readouterr().out
+  assert "clevr6 is not trained: there is no file in data" in said
+  assert "tetrominoes,monet,seed=2 failed: train.py: it diverged" in said
+  assert "2/2 done, 0.915" in said
+  assert "1/2 done, 0.710, 1 failed" in said
+  table = {row["ARI-FG"]: row for row in rows(out / "table1.csv")}
+  shapes, tetris = table["Shapes"], table["Tetrominoes"]
+  assert float(shapes["R-NEM"]) == pytest.approx(0.515)
+  assert float(shapes["R-NEM std"]) == pytest.approx(0.01 / 2**0.5)
+  assert (shapes["R-NEM (paper)"], shapes["RNN-NEM"], shapes["MONet"]) == (
+    "0.776", "not trained", ""
+  )  # fmt: skip
+  assert (float(tetris["MONet"]), tetris["MONet std"]) == (pytest.approx(0.71), "")
+  assert table["CLEVR6"]["IODINE"] == "not trained"
+  assert "32 x 32" not in said  # played runs have the full size
+  played(None)
+  out = study(table1, tmp_path / "2", **options)
+  index = read_json(folder / grid.INDEX)
+  assert {entry["status"] for entry in index.values()} == {"done"}
+  assert [p.name for p in (folder / "shapes,r_nem,seed=1").glob("[0-9]*")] == ["1"]
+  assert read_json(out / "table1.json")["ari_fg"]["tetrominoes"]["MONet"]["mean"] == (
+    pytest.approx(0.715)
+  )
