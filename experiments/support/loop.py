@@ -139,7 +139,7 @@ class Loop:
     data = self._config["data"]
     subject = scoring.Subject(self._trainer.model, data, "validation", self._learned)
     with self._progress.paused():
-      if clips.is_video(data):
+      if clips.is_video(data) and self._trainer.model.ITERATES:
         figure, animation = scoring.draw_clip(subject)
         tf.summary.image("validation/sequence", plotting.to_image(figure)[None], step)
         _write_animation("validation/clip", animation, step)

@@ -158,9 +158,12 @@ def draw_decomposition(subject: Subject, num_images: int) -> Figure:
   """Image, true masks, reconstruction, masks and slots of the first scenes."""
   batch, output = decompose(subject, num_images)
   last = output.at(-1)
+  shown = {key: batch[key].numpy() for key in ("image", "mask") if key in batch}
+  if clips.is_video(subject.data):  # a model that does not iterate looks at the first frame alone
+    shown = {key: value[:, 0] for key, value in shown.items()}
   return plotting.decomposition(
-    batch["image"].numpy(),
-    batch["mask"].numpy() if "mask" in batch else None,
+    shown["image"],
+    shown.get("mask"),
     last.reconstruction.numpy(),
     last.masks.numpy(),
     last.means.numpy(),
