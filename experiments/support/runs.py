@@ -58,7 +58,7 @@ def check_data(data: Data) -> None:
 
 
 def _check(data):
-  options = {k: data[k] for k in FILE_KEYS}
+  options = {k: data.get(k) for k in (*FILE_KEYS, "num_frames")}
   return datasets.check(dataset_spec(data), data_dir=data["dir"], **options)
 
 
