@@ -1,7 +1,6 @@
 """Sacred experiments: training, evaluation, and one module for each figure or table."""
 
 import os
-import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only errors; before TensorFlow is imported
 
@@ -10,7 +9,7 @@ import datasets
 if not hasattr(datasets, "get_spec"):  # the first thing that a foreign package would lack
   _found = datasets.__file__ or next(iter(datasets.__path__))
   raise ImportError(
-    f"the package `datasets` in {_found} is not this program's: another, Hugging Face's for instance, "
-    "has the same name; install this program into a virtual environment of its own, and run it from "
-    "a folder without anything of that name"
+    f"the package `datasets` in {_found} is not this program's: another one, Hugging Face's for "
+    "instance, has the same name; install this program into a virtual environment of its own, and "
+    "run it from a folder without anything of that name"
   )
