@@ -21,8 +21,8 @@ def test_a_foreign_datasets_is_told_in_a_sentence(tmp_path, source):
   )
   assert run.returncode == 1
   last = run.stderr.splitlines()[-1]
-  assert last.startswith(f"ImportError: the package `datasets` in {tmp_path / 'datasets'} is not")
-  assert "Hugging Face" in last
+  assert last.startswith(f"ImportError: the package `datasets` in {tmp_path / 'datasets'}")
+  assert "not this program's: another one, Hugging Face's" in last
   assert "virtual environment" in last
 
 
