@@ -54,8 +54,7 @@ class Schema:
     """Every key by its flat name, for a kind of model."""
     fields = {}
     for part in self._parts(kind):
-      hidden = _hidden(part)
-      fields.update({k: f for k, f in part.flat_fields().items() if k not in hidden})
+      fields.update({k: f for k, f in part.flat_fields().items() if k not in _hidden(part)})
     return {"seed": TrainingConfig.flat_fields()["seed"], **fields}
 
   def _parts(self, kind) -> tuple[type[Settings], ...]:
@@ -128,9 +127,7 @@ class Schema:
     if not models and kind != presets.IODINE:
       models = [presets.modifier_of(kind)]
     fields = self.fields(kind)
-    defaults = {
-      k: v for part in self._parts(kind) for k, v in _defaults(part, _hidden(part)).items()
-    }
+    defaults = {k: v for part in self._parts(kind) for k, v in _defaults(part).items()}
     preset = presets.preset(scene, kind)
     values = {k: v for k, v in preset.items() if k in fields}
     for name in [*models, *others]:
@@ -183,12 +180,12 @@ def _kind(value):
   return value
 
 
-def _defaults(part, hidden):
-  return {k: f.get_default() for k, f in part.flat_fields().items() if k not in hidden}
+def _hidden(part):
+  return HIDDEN if issubclass(part, ModelConfig) else ()
 
 
-def _hidden(part: type[Settings]) -> frozenset[str]:
-  return HIDDEN if issubclass(part, ModelConfig) else frozenset()
+def _defaults(part):
+  return {k: f.get_default() for k, f in part.flat_fields().items() if k not in _hidden(part)}
 
 
 def _image_size(values, parts):
