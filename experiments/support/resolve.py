@@ -54,7 +54,7 @@ class Schema:
     """Every key by its flat name, for a kind of model."""
     fields = {}
     for part in self._parts(kind):
-      fields.update({k: f for k, f in part.flat_fields().items() if k not in HIDDEN})
+      fields.update({k: f for k, f in part.flat_fields().items() if k not in _hidden(part)})
     return {"seed": TrainingConfig.flat_fields()["seed"], **fields}
 
   def _parts(self, kind) -> tuple[type[Settings], ...]:
@@ -127,7 +127,7 @@ class Schema:
     if not models and kind != presets.IODINE:
       models = [presets.modifier_of(kind)]
     fields = self.fields(kind)
-    defaults = {k: v for part in self._parts(kind) for k, v in _defaults(part, HIDDEN).items()}
+    defaults = {k: v for part in self._parts(kind) for k, v in _defaults(part).items()}
     preset = presets.preset(scene, kind)
     values = {k: v for k, v in preset.items() if k in fields}
     for name in [*models, *others]:
@@ -166,7 +166,7 @@ class Schema:
       if issubclass(part, ModelConfig):
         own.update(_image_size(values, self._parts(kind)))
       settings = part.from_flat(own)
-      valid.update({k: v for k, v in settings.flat().items() if k not in HIDDEN})
+      valid.update({k: v for k, v in settings.flat().items() if k not in _hidden(part)})
     if "seed" in valid:
       valid["seed"] = TrainingConfig.from_flat({"seed": valid["seed"]}).seed
     for key, value in values.items():  # else True would be the number 1
@@ -180,8 +180,12 @@ def _kind(value):
   return value
 
 
-def _defaults(part, hidden):
-  return {k: f.get_default() for k, f in part.flat_fields().items() if k not in hidden}
+def _hidden(part):
+  return HIDDEN if issubclass(part, ModelConfig) else ()
+
+
+def _defaults(part):
+  return {k: f.get_default() for k, f in part.flat_fields().items() if k not in _hidden(part)}
 
 
 def _image_size(values, parts):
