@@ -2,11 +2,16 @@
 
 import errno
 import pathlib
+import sys
 
 import datasets
 from iodine.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+_DATABASES = (  # module of the errors, their base class, what is recorded to
+  ("pymongo.errors", "PyMongoError", "MongoDB"),
+  ("sqlalchemy.exc", "SQLAlchemyError", "the SQL database"),
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -25,6 +30,15 @@ def _sentence(error):
     return str(error)
   if isinstance(error, OSError):
     return _of_file(error)
+  return _of_database(error)
+
+
+def _of_database(error):
+  """An error of a database that Sacred records to; its module is there if it was raised."""
+  for module, kind, what in _DATABASES:
+    if module in sys.modules and isinstance(error, getattr(sys.modules[module], kind)):
+      reason = str(error).splitlines()[0].partition(" (configured timeouts")[0]
+      return f"cannot record to {what}: {reason}"
   return None
 
 

@@ -85,7 +85,7 @@ class DataSettings(Settings):
     num_test: records behind these; 0 scores nothing at the end.
     min_objects: visible objects of a scene at least, the background not counted.
     max_objects: visible objects at most.
-    grayscale: one channel, the luma.
+    grayscale: one channel, the mean of the three, as the released code.
     cache: keep the split parsed in memory; "auto" if it takes less than a quarter of it.
     on_error: at a damaged record "raise", or "skip" and count it.
     legacy_resize: resize as TensorFlow 1 did, without half-pixel centres: what checkpoints of the
