@@ -35,4 +35,4 @@ __all__ = [
 def __getattr__(name):
   if name in _LAZY:
     return getattr(importlib.import_module("datasets.pipeline"), name)
-  raise AttributeError(f"module datasets has no attribute {name}")
+  raise AttributeError(f"module datasets, IODINE's and not Hugging Face's, has no attribute {name}")

@@ -3,3 +3,13 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only errors; before TensorFlow is imported
+
+import datasets
+
+if not hasattr(datasets, "get_spec"):  # the first thing that a foreign package would lack
+  _found = datasets.__file__ or next(iter(datasets.__path__))
+  raise ImportError(
+    f"the package `datasets` in {_found} is not this program's: another one, Hugging Face's for "
+    "instance, has the same name; install this program into a virtual environment of its own, and "
+    "run it from a folder without anything of that name"
+  )

@@ -115,7 +115,9 @@ def _measure_train(config):
     strategy=runs.strategy(config),
     num_background=spec.num_background,
   )
-  scenes = _random_scenes(model_config, training.batch_size, spec.max_entities or 4)
+  scenes = _random_scenes(
+    model_config, training.batch_size, spec.max_entities or 4, _num_frames(config)
+  )
   batch = next(iter(trainer.distribute(lambda *_: scenes)))
   function = lambda: trainer.train_step(batch)
   traced = lambda: trainer.traced_step(batch)
@@ -130,7 +132,8 @@ def _measure_inference(config):
   model_config = runs.model_config(config)
   model = build_model(model_config)
   model.create_variables()
-  image = next(iter(_random_scenes(model_config, config["batch_size"], 2)))["image"]
+  scenes = _random_scenes(model_config, config["batch_size"], 2, _num_frames(config))
+  image = next(iter(scenes))["image"]
 
   @tf.function(jit_compile=True if config["jit"] else None)
   def infer(image):
@@ -190,16 +193,22 @@ def _measure_input(config):
 PARTS = {"train": _measure_train, "inference": _measure_inference, "input": _measure_input}
 
 
-def _random_scenes(model_config, batch_size, num_entities):
-  """Dataset of one batch of noise, over and over."""
+def _num_frames(config):
+  """Of the preset's clips; None of images."""
+  return config["data"]["num_frames"] or runs.dataset_spec(config["data"]).num_frames
+
+
+def _random_scenes(model_config, batch_size, num_entities, num_frames=None):
+  """Dataset of one batch of noise, over and over: images, or clips."""
   import tensorflow as tf
 
   rng = np.random.default_rng(0)
   image_size = tuple(model_config.image_size)
-  labels = rng.integers(num_entities, size=(batch_size, 1, *image_size[:2], 1))
+  lead = (batch_size,) if num_frames is None else (batch_size, num_frames)
+  labels = rng.integers(num_entities, size=(*lead, 1, *image_size[:2], 1))
   entities = np.arange(num_entities)[:, None, None, None]
   scenes = {
-    "image": rng.uniform(size=(batch_size, *image_size)).astype(np.float32),
+    "image": rng.uniform(size=(*lead, *image_size)).astype(np.float32),
     "mask": (labels == entities).astype(np.float32),
   }
   return tf.data.Dataset.from_tensors(scenes).repeat()

@@ -7,20 +7,26 @@ Pictures are read as `datasets.pictures` says; what cannot be read is named, and
 decomposed. A picture has the model's size or that of the data set's stored images, which are
 cropped and resized as in training; any other is refused, or with `resize=True` cropped to the
 model's proportions around its middle and resized.
+
+With video=clip.mp4 (a GIF, or a folder of frames) objects are followed from frame to frame, a slot
+an object, through clips of any length: masks/0001.png and so on, overlay.mp4, and tracks.npz with
+each slot's share of the picture and its posterior mean (docs/sequences.md).
 """
 
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from pydantic import Field
+from sacred.run import Run
 
 import datasets
 from datasets import pictures
-from experiments.support import paths
+from experiments.support import mask_pictures, paths, videos
 from experiments.support.cli import Command, Refusal
 from experiments.support.recording import run_directory
 from experiments.support.results import save
@@ -36,10 +42,14 @@ class InferSettings(Settings):
   Attributes:
     model: a SavedModel's folder, or one that holds it: exports/tetris, runs/3.
     images: a pattern, 'photos/*.png', a file, or a list of these.
+    video: a video, a GIF or a folder of frames to follow objects through, in place of images.
     out: every call gets a numbered folder in it.
     resize: take pictures of other sizes too.
     background: the colour behind transparent pictures.
-    num_iterations: T, the model's by default.
+    num_iterations: T, the model's by default; of a video on its first frame, one by default if the
+      model has learned from videos.
+    frame_iterations: of a video, on each of the other frames.
+    frames_per_second: of overlay.mp4.
     num_slots: K, the model's by default.
     noise_seed: of the posterior samples.
     batch_size: pictures at a time.
@@ -48,10 +58,13 @@ class InferSettings(Settings):
 
   model: Name | None = None
   images: Paths | None = None
+  video: Name | None = None
   out: Name = "outputs"
   resize: bool = False
   background: Name = pictures.BACKGROUND
   num_iterations: Count | None = None
+  frame_iterations: Count = 1
+  frames_per_second: Annotated[float, Field(gt=0, le=50)] = 8.0
   num_slots: Count | None = None
   noise_seed: Seed = 0
   batch_size: Count = 16
@@ -71,8 +84,10 @@ def storage(config: Mapping[str, Any]) -> str:
 def _check(config):
   if config["model"] is None:
     raise Refusal("say which model: with model=exports/tetris")
-  if config["images"] is None:
-    raise Refusal("say which pictures: with images='photos/*.png'")
+  if config["images"] is None and config["video"] is None:
+    raise Refusal("say which pictures: with images='photos/*.png', or video=clip.mp4")
+  if config["images"] is not None and config["video"] is not None:
+    raise Refusal("images and video are two kinds of input: give one of them")
 
 
 command = Command("infer", InferSettings, storage=storage)
@@ -83,6 +98,8 @@ def infer(_run, _config):
   """Decomposes the pictures and says where the results lie."""
   config = _config
   _check(config)
+  if config["video"] is not None:
+    return follow(_run, config)
   files = paths.find(config["images"], "images", "picture")
   model = serving.load(paths.name(config["model"], "model"))
   files, images = read_all(files, model.metadata, config["resize"], config["background"])
@@ -102,6 +119,30 @@ def infer(_run, _config):
     shown = slice(config["num_overview"])
     labels = [paths.label(name) for name in names[shown]]
     print(overview(out, images[shown], {k: found[k][shown] for k in DRAWN}, labels))
+  return str(out)
+
+
+def follow(run: Run, config: Mapping[str, Any]) -> str:
+  """Follows objects through a video; returns the folder of the results."""
+  model = serving.load(paths.name(config["model"], "model"))
+  path, metadata = paths.name(config["video"], "video"), model.metadata
+
+  def fit(pixels, path):
+    return _as_the_model_wants(pixels, path, metadata, config["resize"])
+
+  out = run_directory(run)
+  followed = videos.follow(
+    model,
+    videos.prepared(path, model, fit, config["background"]),
+    out,
+    config["frames_per_second"],
+    first_iterations=config["num_iterations"],
+    num_iterations=config["frame_iterations"],
+    num_slots=config["num_slots"],
+    seed=config["noise_seed"],
+  )
+  print(f"{followed.num_frames} frames: {paths.shown(followed.masks)}")
+  print(f"video: {paths.shown(followed.video)}")
   return str(out)
 
 
@@ -180,8 +221,13 @@ def read(
     datasets.DataError: it cannot be read.
     Refusal: it has another size.
   """
-  height, width, channels = metadata["image_size"]
-  pixels = pictures.read(path, channels, background)
+  pixels = pictures.read(path, metadata["image_size"][2], background)
+  return _as_the_model_wants(pixels, path, metadata, resize)
+
+
+def _as_the_model_wants(pixels, path, metadata, resize):
+  """uint8 [h, w, C] of a file -> float32 [H, W, C] in [0, 1]; see `read`."""
+  height, width, _ = metadata["image_size"]
   size = pixels.shape[:2]
   stored = metadata.get("stored_size")
   if size == (height, width):
@@ -280,29 +326,11 @@ def write(out: pathlib.Path, names: Sequence[str], found: Mapping[str, np.ndarra
   for name, masks, means in zip(names, found["masks"], found["means"], strict=True):
     folder = out / "pictures" / name
     folder.mkdir(parents=True, exist_ok=True)
-    segmentation(masks).save(folder / "mask.png")
+    mask_pictures.segmentation(masks).save(folder / "mask.png")
     for k, (mask, mean) in enumerate(zip(masks, means, strict=True)):
       layers = np.concatenate([np.clip(mean, 0, 1), mask], axis=-1)  # gray or RGB, and opacity
       pixels = np.round(layers * 255).astype(np.uint8)
       Image.fromarray(pixels).save(folder / f"slot_{k + 1}.png")
-
-
-def segmentation(masks: np.ndarray) -> Image.Image:
-  """The most probable slot of every pixel as a picture.
-
-  Args:
-    masks: float [K, H, W, 1].
-
-  Returns:
-    PIL.Image of indexed colour in the slots' colours; of more than 256 slots, 16-bit gray.
-  """
-  slots = np.argmax(masks[..., 0], axis=0)
-  if len(masks) > 256:  # which is what a palette holds
-    return Image.fromarray(slots.astype(np.uint16))
-  picture = Image.fromarray(slots.astype(np.uint8))
-  palette = np.round(plotting.slot_colors(len(masks)) * 255).astype(np.uint8)
-  picture.putpalette(palette.tobytes())
-  return picture
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Trains a model: python -m experiments.train with tetrominoes quick
 
-Presets: tetrominoes, multi_dsprites, multi_dsprites_binarized, shapes, clevr6, clevr, clevr_single.
+Presets: tetrominoes, multi_dsprites, multi_dsprites_binarized, shapes, clevr6, clevr, clevr_single;
+of videos objects_room_flights and cater (docs/sequences.md); of Fig. 11 textured_mnist,
+textured_mnist_single and clevr6_grayscale.
 Modifiers: monet, rnn_nem, r_nem, vae (else it is IODINE; docs/models.md); quick; released.
 Any key of the model can be set behind them (batch_size=4 num_slots=9 data.dir=...);
 `python -m experiments.train print_config with clevr6` lists them all. `resume_from=runs/3` goes on

@@ -178,6 +178,10 @@ class Iodine(SlotModel):
         next_state[name] = tf.ensure_shape(value, state[name].shape)
     return next_state
 
+  def nll_of(self, images, output: SlotOutput) -> tf.Tensor:
+    """Nats of images [B, H, W, C] under a decode that may have been of others: [B]."""
+    return _nll(self._mixture(images, output.means, output.mask_logits), mixed=False)
+
   def noise(self, noise: Noise, batch_size, num_slots) -> tf.Tensor:
     """Standard normal [B, K, Z], drawn in float32 whatever the dtype."""
     return tf.cast(noise.normal(batch_size, [num_slots, self.config.latent_size]), self.dtype)

@@ -145,13 +145,16 @@ def _tell_skipped(source):
     _log.warning("skipped %d damaged records of %s%s", len(source.skipped), name, rest)
 
 
-def check(spec: DatasetSpec, path=None, *, data_dir="data", image_size=None) -> dict:
+def check(
+  spec: DatasetSpec, path=None, *, data_dir="data", image_size=None, num_frames: int | None = None
+) -> dict:
   """Looks at a dataset's file(s) before anything is built: existence, compression, first records.
 
   Args:
     spec: a DatasetSpec.
     path, data_dir: as for `load`.
     image_size: (H, W) that is asked for, or None; a file of this size will do, too.
+    num_frames: of videos, how many are asked for, or None.
 
   Returns:
     dict of files, layout, compression and image_shape ([(T,) H, W, C] as stored).
@@ -159,7 +162,9 @@ def check(spec: DatasetSpec, path=None, *, data_dir="data", image_size=None) -> 
   Raises:
     DataError: what is wrong, in one sentence; for a missing file, how to get or make it.
   """
-  source = Source(spec, path, data_dir=data_dir, image_size=Form(image_size).image_size)
+  form = Form(image_size, num_frames=num_frames)
+  source = Source(spec, path, data_dir=data_dir, image_size=form.image_size)
+  Shaping(source, form)  # refuses videos that are too short
   for file in source.files:
     if file.random_access:
       file.offsets()  # finds a file that is cut off

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from sacred.run import Run
+from tensorboard.plugins.image import metadata
 
-from experiments.support import held_out, resume, runs, scoring
+from experiments.support import clips, held_out, resume, runs, scoring
 from experiments.support.plateau import Plateau
 from experiments.support.progress import Progress
 from iodine import evaluation, plotting
@@ -134,14 +135,26 @@ class Loop:
     return held_out.scenes(self._config["data"], "validation", num_images, 16, self._learned)
 
   def draw(self, step: int) -> None:
-    """Puts a decomposition of validation images into TensorBoard."""
+    """Puts a decomposition of validation images, or a clip that moves, into TensorBoard."""
     data = self._config["data"]
     subject = scoring.Subject(self._trainer.model, data, "validation", self._learned)
     with self._progress.paused():
-      figure = scoring.draw_decomposition(subject, num_images=4)
-      tf.summary.image("validation/decomposition", plotting.to_image(figure)[None], step)
+      if clips.is_video(data) and self._trainer.model.ITERATES:
+        figure, animation = scoring.draw_clip(subject)
+        tf.summary.image("validation/sequence", plotting.to_image(figure)[None], step)
+        _write_animation("validation/clip", animation, step)
+      else:
+        figure = scoring.draw_decomposition(subject, num_images=4)
+        tf.summary.image("validation/decomposition", plotting.to_image(figure)[None], step)
 
   def _record(self, prefix, values, step):
     for name, value in values.items():
       self._run.log_scalar(f"{prefix}.{name}", value, step)
       tf.summary.scalar(f"{prefix}/{name}", value, step)
+
+
+def _write_animation(tag, frames, step):
+  """An image summary whose picture is a GIF, which TensorBoard shows as it is."""
+  size = [str(frames.shape[2]), str(frames.shape[1])]
+  value = tf.constant([*size, plotting.encode_gif(frames, 6.0)])
+  tf.summary.write(tag, value, step, metadata.create_summary_metadata(None, None))

@@ -44,7 +44,7 @@ def image_size(data: Data) -> tuple[int, int, int]:
 FILE_KEYS = ("path", "image_size")
 SPLIT_KEYS = ("num_train", "num_validation", "num_test", "min_objects", "max_objects")
 # What an image shows.
-SCENE_KEYS = ("name", "image_size", "grayscale", "min_objects", "max_objects")
+SCENE_KEYS = ("name", "image_size", "num_frames", "grayscale", "min_objects", "max_objects")
 
 
 def check_data(data: Data) -> None:
@@ -58,7 +58,7 @@ def check_data(data: Data) -> None:
 
 
 def _check(data):
-  options = {k: data[k] for k in FILE_KEYS}
+  options = {k: data.get(k) for k in (*FILE_KEYS, "num_frames")}
   return datasets.check(dataset_spec(data), data_dir=data["dir"], **options)
 
 

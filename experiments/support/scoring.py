@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from experiments.support import held_out, runs
+from experiments.support import clips, held_out, runs
 from experiments.support.held_out import Learned
 from experiments.support.results import save
-from iodine import evaluation, plotting
+from iodine import evaluation, plotting, tracking
 from iodine.files import write_json
 from iodine.outputs import SlotOutput
 from iodine.slot_model import SlotModel
@@ -86,6 +86,11 @@ def evaluate_run(
   print(f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split")
   scores = score(subject, num_images, batch_size)
   summary = {**evaluation.summarize(scores), "step": step}
+  if clips.is_video(data) and model.ITERATES:
+    tracked = clips.score(
+      model, scenes(subject, num_images, batch_size), subject.num_background, num_slots, seed
+    )
+    summary["clips"] = {name: found.summary() for name, found in tracked.items()}
   out = pathlib.Path(out) / split  # Sacred has a metrics.json of its own in `out`
   out.mkdir(parents=True, exist_ok=True)
   metrics = out / "metrics.json"
@@ -95,9 +100,8 @@ def evaluate_run(
     if np.isfinite(values).any()  # some need true masks
   }
   write_json(metrics, {"run": str(run), "split": split, **summary, "quantiles": curves})
-  figures = {"decomposition": draw_decomposition(subject, 6)}
+  figures = _scenes_drawn(subject)
   if model.ITERATES:
-    figures["refinement"] = draw_refinement(subject)
     figures["iterations"] = plotting.curves_per_iteration(
       ari=scores["ari_fg"], mse=scores["mse"], kl=scores["kl"]
     )
@@ -133,13 +137,33 @@ def decompose(subject: Subject, num_images: int) -> tuple[dict[str, Any], SlotOu
   return batch, output
 
 
+def _scenes_drawn(subject):
+  """Figures of the first scenes, by name."""
+  if clips.is_video(subject.data) and subject.model.ITERATES:
+    return {"sequence": draw_clip(subject)[0]}
+  figures = {"decomposition": draw_decomposition(subject, 6)}
+  if subject.model.ITERATES:
+    figures["refinement"] = draw_refinement(subject)
+  return figures
+
+
+def draw_clip(subject: Subject) -> tuple[Figure, np.ndarray]:
+  """The first clip as a figure and as the pictures of an animation; see `clips.draw`."""
+  frames, true_masks = next(clips.clips_of(scenes(subject, 1, 1)))
+  tracked = tracking.Tracker(subject.model, subject.num_slots)(frames[None], subject.seed)
+  return clips.draw(frames, true_masks, tracked, subject.num_background)
+
+
 def draw_decomposition(subject: Subject, num_images: int) -> Figure:
   """Image, true masks, reconstruction, masks and slots of the first scenes."""
   batch, output = decompose(subject, num_images)
   last = output.at(-1)
+  shown = {key: batch[key].numpy() for key in ("image", "mask") if key in batch}
+  if clips.is_video(subject.data):  # a model that does not iterate looks at the first frame alone
+    shown = {key: value[:, 0] for key, value in shown.items()}
   return plotting.decomposition(
-    batch["image"].numpy(),
-    batch["mask"].numpy() if "mask" in batch else None,
+    shown["image"],
+    shown.get("mask"),
     last.reconstruction.numpy(),
     last.masks.numpy(),
     last.means.numpy(),
@@ -160,9 +184,25 @@ def draw_refinement(subject: Subject) -> Figure:
 
 def sentence(summary: Mapping[str, float]) -> str:
   """The scores in one line."""
+  if "clips" in summary:
+    return _sentence_of_clips(summary["clips"])
   ari = f"ARI-FG {summary['ari_fg']:.3f}, " if summary["num_foreground"] else ""
   kl = f", KL {summary['kl']:.1f} nats" if np.isfinite(summary["kl"]) else ""
   return (
     f"{ari}MSE {summary['mse']:.5f}{kl} "
     f"({summary['num_images']} images, {summary['num_foreground']} with foreground)"
+  )
+
+
+def _sentence_of_clips(found):
+  predicted, updated = found[clips.PREDICTED], found[clips.UPDATED]
+  ari = ""
+  if updated["num_foreground"]:
+    ari = (
+      f"joint ARI-FG {updated['clip_ari_fg']:.3f}, by frame {updated['frame_ari_fg']:.3f}, "
+      f"stability {updated['stability']:.3f}, "
+    )
+  return (
+    f"{ari}MSE {updated['mse']:.5f}, of predictions {predicted['mse']:.5f} "
+    f"({updated['num_clips']} clips, {updated['num_foreground']} with foreground)"
   )

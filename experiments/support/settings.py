@@ -78,6 +78,8 @@ class DataSettings(Settings):
     dir: the folder of the data set's file.
     generate: generate a missing data set first, if that takes minutes only.
     image_size: (H, W) to resize to; the data set's training size by default.
+    num_frames: of videos, a window of so many frames, which training begins where seed, step and
+      place in the batch say, and evaluation at the first; all by default.
     num_train: records for training, from the file's first on; by default all but those behind.
     num_validation: records behind them; 0 validates nothing.
     num_test: records behind these; 0 scores nothing at the end.
@@ -97,6 +99,7 @@ class DataSettings(Settings):
   dir: Name = "data"
   generate: bool = False
   image_size: Size | None = None
+  num_frames: Count | None = None
   num_train: Whole | None = None
   num_validation: Whole = 320
   num_test: Whole = 320
@@ -178,6 +181,7 @@ class ChangedData(Settings):
 
   path: _changed(Names | None) = "run"
   dir: _changed(Name) = "run"
+  num_frames: _changed(Count | None) = "run"
   min_objects: _changed(Whole | None) = "run"
   max_objects: _changed(Whole | None) = "run"
   num_train: _changed(Whole | None) = "run"

@@ -4,7 +4,7 @@ Images are float [H, W, C] in [0, 1] with C = 1 or 3. Nothing else in the packag
 matplotlib, and this only when it is asked for: `from iodine import plotting`.
 """
 
-from iodine.plotting.animation import encode_gif, write_clip
+from iodine.plotting.animation import encode_gif, write_clip, write_video
 from iodine.plotting.curves import (
   curves_per_iteration,
   frame_curves,
@@ -59,4 +59,5 @@ __all__ = [
   "to_image",
   "traversals",
   "write_clip",
+  "write_video",
 ]

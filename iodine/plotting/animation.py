@@ -2,8 +2,10 @@
 
 import fractions
 import io
+import itertools
 import os
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -76,17 +78,52 @@ def _checked(frames, frames_per_second):
   return frames
 
 
+def write_video(
+  path: str | os.PathLike, frames: Iterable[np.ndarray], frames_per_second: float = 8.0
+) -> pathlib.Path:
+  """Writes an H.264 video (PyAV) frame by frame: of any length, in constant memory.
+
+  Args:
+    path: ends in .mp4; a file there is overwritten.
+    frames: each uint8 [H, W, 3].
+    frames_per_second: above 0 and at most 50.
+
+  Returns:
+    The path.
+
+  Raises:
+    ValueError: another suffix, there is no frame or another one, or the rate is not as above.
+    OSError: the file cannot be written.
+  """
+  path = pathlib.Path(path)
+  if path.suffix.lower() != ".mp4":
+    raise ValueError(f"expected a name that ends in .mp4, got {path.name!r}")
+  frames = iter(frames)
+  first = next(frames, None)
+  if first is None:
+    raise ValueError("expected at least one frame uint8 [H, W, 3], got none")
+  first = _checked(np.asarray(first)[None], frames_per_second)[0]
+  _write_mp4(path, itertools.chain([first], frames), frames_per_second)
+  return path
+
+
 def _write_mp4(path, frames, frames_per_second):
   import av  # only for those who make videos
 
-  odd = [(0, size % 2) for size in frames.shape[1:3]]  # H.264 halves the colours' resolution
-  frames = np.pad(frames, [(0, 0), *odd, (0, 0)], mode="edge")
   # A file object, for FFmpeg reads some names as addresses.
   with path.open("wb") as file, av.open(file, "w", format="mp4") as container:
     rate = fractions.Fraction(frames_per_second).limit_denominator(1000)
     stream = container.add_stream("libx264", rate=rate)
-    stream.height, stream.width = frames.shape[1:3]
     stream.pix_fmt = "yuv420p"  # what browsers play
-    for frame in frames:
+    for number, frame in enumerate(frames):
+      frame = _checked(np.asarray(frame)[None], frames_per_second)[0]
+      odd = [(0, size % 2) for size in frame.shape[:2]]  # H.264 halves the colours' resolution
+      frame = np.pad(frame, [*odd, (0, 0)], mode="edge")
+      if number == 0:
+        stream.height, stream.width = frame.shape[:2]
+      elif frame.shape[:2] != (stream.height, stream.width):
+        raise ValueError(
+          f"expected frames of {stream.height} x {stream.width}, got {list(frame.shape)}"
+        )
       container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
     container.mux(stream.encode())  # what the encoder still holds back

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -179,6 +180,47 @@ class Model:
     if len(images) != expected:
       raise UserError(f"the state is of {expected} image(s), got {len(images)}")
     return _named(Inferred, self._loaded.refine(state, images), single)
+
+  def follow(
+    self,
+    frames: Iterable[Any],
+    first_iterations: int | None = None,
+    num_iterations: int = 1,
+    num_slots: int | None = None,
+    seed: Any = 0,
+  ) -> Iterator[tuple[np.ndarray, Inferred]]:
+    """Follows objects through a clip of any length, by `start` and `refine`: memory is constant.
+
+    Args:
+      frames: of one clip, each [H, W, C]; see the class.
+      first_iterations: on the first frame: one for a model of sequences, else T of training, in
+        which a model of single images finds the objects that it is then to follow.
+      num_iterations: on each of the others.
+      num_slots: K, that of training by default.
+      seed: int, or int32 [2].
+
+    Yields:
+      (frame, Inferred with D = 1) for each frame: slots of the posterior that has seen this frame
+      and those before it. Its `nll` and terms are those of predicting the next frame.
+
+    Raises:
+      UserError: as `refine`; there is no frame.
+    """
+    if first_iterations is None:
+      first_iterations = 1 if self.metadata.get("num_frames") else self.metadata["num_iterations"]
+    first = _count("first_iterations", first_iterations, 1, 1)
+    others = _count("num_iterations", num_iterations, 1, 1)
+    state, before = self.start(1, num_slots, seed), None
+    for frame in frames:
+      for i in range(first if before is None else others):
+        found = self.refine(state, frame)
+        if i == 0 and before is not None:  # decoded before it was updated: the frame before, seen
+          yield before, found
+        state = found.state
+      before = frame
+    if before is None:
+      raise UserError("expected at least one frame, got none")
+    yield before, self.refine(state, before)
 
   def decode(self, z: Any) -> Slots:
     """Slots of latents: z float [B, K, Z], or [K, Z] for one scene -> Slots.

@@ -9,7 +9,9 @@ from PIL import Image
 
 import datasets
 import iodine
+from datasets import frames
 from experiments import infer, multistability
+from experiments.support import mask_pictures
 from experiments.support.errors import Refusal
 from iodine import serving
 from iodine.errors import UserError
@@ -129,7 +131,7 @@ def test_more_slots_than_a_palette_holds(folder, model, tmp_path, capsys):
   ids = np.arange(300).reshape(1, 300)
   one_hot = np.eye(300)[:, :, None][:, ids[0]].transpose(0, 2, 1)[..., None]
   for count in (256, 300):
-    picture_ = infer.segmentation(one_hot[:count, :, :count])
+    picture_ = mask_pictures.segmentation(one_hot[:count, :, :count])
     np.testing.assert_array_equal(np.asarray(picture_), ids[:, :count])
 
 
@@ -201,3 +203,75 @@ def test_the_stimulus_of_multistability(live, tmp_path):
   Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / "big.png")
   with pytest.raises(Refusal, match=r"expected a picture of 8 x 6, got 9 x 9 in .*big\.png"):
     multistability.read_picture(tmp_path / "big.png", live)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+  return np.random.default_rng(3).integers(256, size=[5, *SIZE, 3], dtype=np.uint8)
+
+
+def clip_in(folder, pixels):
+  """A folder of frames whose names want to be counted, not spelled."""
+  folder.mkdir()
+  for number, frame in enumerate(pixels):
+    Image.fromarray(frame).save(folder / f"f{number + 8}.png")  # f8, f9, f10
+  return folder
+
+
+def test_a_video_is_followed_frame_by_frame(folder, model, pixels, tmp_path):
+  out = run(tmp_path / "out", model=str(folder), video=str(clip_in(tmp_path / "clip", pixels)))
+  state, expected = model.start(1), []
+  steps = [pixels[0]] * 2 + list(pixels[1:]) + [pixels[-1]]  # T = 2 on the first frame
+  for image in steps:
+    found = model.refine(state, image)
+    state = found.state
+    expected.append(found)
+  masks = sorted((out / "masks").iterdir())
+  assert [path.name for path in masks] == [f"{n:04d}.png" for n in range(1, 6)]
+  for path, found in zip(masks, expected[2:], strict=True):
+    with Image.open(path) as mask:
+      np.testing.assert_array_equal(np.asarray(mask), found.segmentation)
+  tracks = np.load(out / "tracks.npz")
+  np.testing.assert_allclose(tracks["area"].sum(axis=1), 1)
+  means = np.stack([found.posterior_mean for found in expected[2:]])
+  np.testing.assert_allclose(tracks["posterior_mean"], means, rtol=1e-5)
+  shown = list(frames.read(out / "overlay.mp4"))
+  assert len(shown) == 5
+  assert shown[0].shape[0] >= 128
+
+
+def test_a_gif_and_one_frame(folder, pixels, tmp_path, capsys):
+  pictures_ = [Image.fromarray(frame) for frame in pixels]
+  pictures_[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures_[1:])
+  run(tmp_path / "out", model=str(folder), video=str(tmp_path / "a.gif"))
+  assert "5 frames: " in capsys.readouterr().out
+  pictures_[0].save(tmp_path / "one.png")
+  out = run(tmp_path / "out", model=str(folder), video=str(tmp_path / "one.png"), num_iterations=1)
+  assert [path.name for path in (out / "masks").iterdir()] == ["0001.png"]
+
+
+@pytest.mark.parametrize(
+  ("name", "sentence"),
+  [
+    ("none.mp4", r"there is no video .*none\.mp4"),
+    ("empty", "empty holds no pictures, expected the frames of a sequence"),
+    ("text.gif", r"text\.gif cannot be read as a picture"),
+    ("mixed", r"f1\.png \(frame 1\) is 9 x 9 pixels, the first one 8 x 6"),
+    ("big", r"big is 9 x 9 pixels \(height x width\), the model takes 8 x 6: resize=True crops"),
+  ],
+)
+def test_videos_that_cannot_be_followed(name, sentence, folder, pixels, tmp_path):
+  (tmp_path / "empty").mkdir()
+  (tmp_path / "text.gif").write_bytes(b"my thesis")
+  nine = np.zeros([9, 9, 3], np.uint8)
+  for place, clip in (("mixed", [pixels[0], nine]), ("big", [nine, nine])):
+    (tmp_path / place).mkdir()
+    for number, frame in enumerate(clip):
+      Image.fromarray(frame).save(tmp_path / place / f"f{number}.png")
+  with pytest.raises((UserError, datasets.DataError), match=sentence):
+    run(tmp_path / "out", model=str(folder), video=str(tmp_path / name))
+
+
+def test_images_or_a_video(folder, tmp_path):
+  with pytest.raises(Refusal, match="images and video are two kinds of input"):
+    run(tmp_path, model=str(folder), video="a.gif", images="a.png")

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+import iodine
+from experiments import export
 from experiments.support import runs, scoring
 from iodine import IodineConfig, build_model, make_config
 from iodine.errors import UserError
@@ -95,3 +97,13 @@ def test_the_scores_know_the_size(tmp_path, monkeypatch):
   with pytest.raises(UserError, match="enough"):
     scoring.evaluate_run("runs/1", tmp_path, data={"image_size": [24, 24]})
   assert json.loads(json.dumps(seen)) == {"image_size": [24, 24]}
+
+
+def test_an_export_may_take_images_of_another_size(tmp_path):
+  updates = {"run": "models/tetrominoes", "out": str(tmp_path / "saved"), "image_size": [14, 21]}
+  export.command.run(updates=updates, folder=tmp_path / "runs")
+  loaded = iodine.load(tmp_path / "saved")
+  assert loaded.metadata["image_size"] == [14, 21, 3]
+  assert loaded.metadata["size"] == [14, 21]
+  assert loaded.metadata["ari_fg"] is None  # that of another size says nothing here
+  assert loaded.infer(np.zeros([14, 21, 3], np.uint8)).segmentation.shape == (14, 21)

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import iodine
+import iodine.errors
 from iodine import Iodine, IodineConfig, serving
 
 CONFIGS = {
@@ -164,6 +165,29 @@ def test_a_video_is_refined_frame_by_frame(paper):
     found = paper.loaded.refine(state, frame)
     state = found.state
     np.testing.assert_allclose(found.masks, expected.masks[t, 0], atol=1e-5)
+
+
+def test_following_shows_each_frame_as_the_posterior_that_has_seen_it(paper):
+  """The model's own decodes, one later: the first frame three times, the others twice each."""
+  frames = make_images(3) / np.float32(255)
+  steps = np.repeat(frames, [3, 2, 2], axis=0)
+  steps = np.concatenate([steps, frames[-1:]])  # the last decode has seen all of them
+  expected = paper.model(steps[None], seed=[6, 1]).masks[:, 0].numpy()
+  given = iter(frames)  # frames come one by one, from anywhere
+  found = list(paper.loaded.follow(given, first_iterations=3, num_iterations=2, seed=6))
+  for (frame, one), ours, theirs in zip(found, frames, expected[[3, 5, 7]], strict=True):
+    np.testing.assert_array_equal(frame, ours)
+    np.testing.assert_allclose(one.masks, theirs, atol=1e-5)
+  default = [f.masks for _, f in paper.loaded.follow(frames, seed=6)]  # T = 2, of single images
+  same = [f.masks for _, f in paper.loaded.follow(frames, first_iterations=2, seed=6)]
+  np.testing.assert_array_equal(default, same)
+
+
+def test_there_is_nothing_to_follow(paper):
+  with pytest.raises(iodine.errors.UserError, match="expected at least one frame, got none"):
+    list(paper.loaded.follow([]))
+  with pytest.raises(iodine.errors.UserError, match="first_iterations must be a whole number"):
+    list(paper.loaded.follow(make_images(1), first_iterations=0))
 
 
 def test_decode_and_sample(case):

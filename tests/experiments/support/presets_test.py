@@ -2,6 +2,7 @@
 
 import pytest
 
+import datasets
 from experiments.support import presets
 from experiments.support.training import command
 from iodine.build import make_config
@@ -110,3 +111,34 @@ def test_every_key_of_a_preset_is_one_of_the_command_s():
     assert set(presets.preset(name)) <= known
   for preset in [presets.QUICK, presets.RELEASED, *presets.QUICK_OF_PRESET.values()]:
     assert set(preset) <= known
+
+
+@pytest.mark.parametrize("name", ["objects_room_flights", "cater"])
+def test_videos_are_an_iteration_a_frame(name):
+  config = resolved(name)
+  assert config["data"]["num_frames"] == config["num_iterations"] == 16  # paper, A.2
+  assert (config["objective"], config["lstm_size"], config["recompute"]) == ("next_step", 256, True)
+  spec = datasets.get_spec(config["data"]["name"])
+  assert config["num_slots"] == spec.max_entities
+  assert config["data"]["num_frames"] <= spec.num_frames
+  quick = resolved(name, "quick", num_slots=5)
+  assert quick["data"]["num_frames"] == quick["num_iterations"] < 16
+  assert quick["data"]["image_size"] == [32, 32]
+  assert quick["num_slots"] == 5
+
+
+def test_hard_cases():
+  gray = resolved("clevr6_grayscale")
+  assert make_config({**gray, "image_size": (128, 128, 1)}) == make_config(
+    {**resolved("clevr6"), "image_size": (128, 128, 1)}
+  )
+  assert gray["data"] == {**resolved("clevr6")["data"], "grayscale": True}
+  for name, slots in (("textured_mnist", 3), ("textured_mnist_single", 2)):
+    config = resolved(name)
+    assert config["num_slots"] == datasets.get_spec(name).max_entities == slots
+    assert [config["data"][f"num_{s}"] for s in ("train", "validation", "test")] == [
+      50_000,
+      10_000,
+      10_000,
+    ]
+    assert resolved(name, "quick")["num_steps"] < 10_000

@@ -79,3 +79,29 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
   for name in ("clip.gif", "clip.mp4"):
     with pytest.raises(OSError, match="nowhere"):
       plotting.write_clip(tmp_path / "nowhere" / name, clip())
+
+
+def test_a_video_frame_by_frame_is_the_video_at_once(tmp_path):
+  frames = clip(6, 31, 40)
+  at_once = plotting.write_clip(tmp_path / "a.mp4", frames, 10)
+  by_frame = plotting.write_video(tmp_path / "b.mp4", iter(frames), 10)
+  read = []
+  for path in (at_once, by_frame):
+    with av.open(str(path)) as container:
+      read.append([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+  np.testing.assert_array_equal(*read)
+  assert read[0][0].shape == (32, 40, 3)
+
+
+@pytest.mark.parametrize(
+  ("name", "frames", "message"),
+  [
+    ("a.gif", [], r"expected a name that ends in \.mp4, got 'a\.gif'"),
+    ("a.mp4", [], "expected at least one frame"),
+    ("a.mp4", [np.zeros([4, 4, 3])], r"expected frames uint8 .*, got float64"),
+    ("a.mp4", [np.zeros([4, 4, 3], "u1"), np.zeros([6, 4, 3], "u1")], "expected frames of 4 x 4"),
+  ],
+)
+def test_what_is_no_video(name, frames, message, tmp_path):
+  with pytest.raises(ValueError, match=message):
+    plotting.write_video(tmp_path / name, frames)
