@@ -12,6 +12,7 @@ often one was out of view.
 """
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from experiments.support import clips
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import OtherData, StudySettings, Whole
-from experiments.support.subjects import beside, open_run, scenes
+from experiments.support.subjects import Config, Subject, beside, open_run, scenes
 from iodine import plotting, tracking
 from iodine.plotting.animation import write_clip
 
@@ -55,12 +56,12 @@ def track(_run, _config):
     _config["yardsticks"],
     _config["num_iterations"],
   )
-  write(results, found)
+  write(results, found, subject.step)
   draw(results, subject, _config)
   return results.done()
 
 
-def write(results, found):
+def write(results: Results, found: Mapping[str, clips.Scores], step: int) -> None:
   """The tables, the numbers as JSON, and the curves by frame."""
   summaries = {name: scores.summary() for name, scores in found.items()}
   rows = [[name, *(_known(s[k]) for k in clips.COLUMNS)] for name, s in summaries.items()]
@@ -86,14 +87,14 @@ def write(results, found):
           table.append([label, name, t + 1, float(np.mean(column)), len(column)])
   results.csv("frames", ["masks", "score", "frame", "mean", "clips"], table)
   results.figure("frames", plotting.frame_curves(panels))
-  results.json("tracking", summaries)
+  results.json("tracking", {"step": step, **summaries})
 
 
 def _known(value):
   return value if np.isfinite(value) else None
 
 
-def draw(results, subject, config):
+def draw(results: Results, subject: Subject, config: Config) -> None:
   """Figures and GIFs of the first clips."""
   if not config["num_shown"]:
     return

@@ -249,7 +249,11 @@ QUICK_OF_PRESET: dict[str, Values] = {
   "objects_room_flights": {
     "data.image_size": [32, 32],
     "data.num_frames": 8,
+    "data.num_train": None,
     "num_iterations": 8,
+    "sigma": 0.4,
+    "kl_weight": 0.2,
+    "learning_rate": 1e-3,
     "decoder_upsampling": 3,  # as tetrominoes, whose model fits: init_from=models/tetrominoes
     "batch_size": 8,
     "recompute": False,
