@@ -122,7 +122,7 @@ class Exported(snt.Module):
     def serving_default(images):
       return {name: value for name, value in infer(images).items() if name not in ("state", "loss")}
 
-    self.infer = tf.function(infer)
+    self.infer = tf.function(infer, autograph=False)
     self._serving_default = tf.function(serving_default)
     self.metadata = tf.function(lambda: {"json": tf.constant(text)}, input_signature=[])
     if self._specs["state"]:

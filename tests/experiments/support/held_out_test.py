@@ -65,7 +65,9 @@ def test_a_file_is_known_in_another_place(trained_run, elsewhere, others):
   with pytest.raises(Refusal, match=TRAINED):
     check(trained_run, dir=str(elsewhere), num_train=39)
   with pytest.raises(Refusal, match=TRAINED):
-    check(trained_run, dir="x", path=[str(next(elsewhere.glob("*.tfrecords")))], num_train=39)
+    check(
+      trained_run, dir="x", path=[str(next(elsewhere.glob("tetrominoes*.tfrecords")))], num_train=39
+    )
   check(trained_run, dir=str(others), num_train=0)
   check(trained_run, num_train=41)  # further back
 
