@@ -216,15 +216,15 @@ def _resized(mask, size):
   """Labels as they are stored, 1, 2, ... without a gap, and how many entities are lost."""
   labels = pictures.fit(mask.labels, size, smooth=False)
   left = np.unique(labels)
-  left = left[(left > 0) & (left != mask_files.NOBODY)]
+  left = left[(left > 0) & (left != mask_files.NO_ENTITY)]
   table = np.zeros(256, np.uint8)
   table[left] = np.arange(1, len(left) + 1)
-  table[mask_files.NOBODY] = mask_files.NOBODY
+  table[mask_files.NO_ENTITY] = mask_files.NO_ENTITY
   return table[labels], len(mask.names) - len(left)
 
 
 def _entities(labels):
-  return int(labels[labels != mask_files.NOBODY].max(initial=0))
+  return int(labels[labels != mask_files.NO_ENTITY].max(initial=0))
 
 
 def _check_fits(path, labels, image):

@@ -20,8 +20,7 @@ import numpy as np
 from datasets import DataError, pictures
 from datasets.files import NO_ENTITY
 
-NOBODY = NO_ENTITY  # the label of a pixel that belongs to no entity
-MAX_ENTITIES = 254  # with the background 255 labels, beside NOBODY
+MAX_ENTITIES = 254  # with the background 255 labels, beside NO_ENTITY
 _LOSSY = ("JPEG", "MPO", "AVIF")
 _LOSSY_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".avif", ".avifs")
 _SUFFIX = "_mask"
@@ -30,7 +29,7 @@ _SUFFIX = "_mask"
 class Mask(NamedTuple):
   """A mask with its entities numbered 1, 2, ... in the order of their own numbers or colours."""
 
-  labels: np.ndarray  # uint8 [H, W]; 0 background, NOBODY
+  labels: np.ndarray  # uint8 [H, W]; 0 background, NO_ENTITY
   names: list[str]  # of the entities as the file has them: "85", "#ff0000", "1.png"
   kind: str  # "numbers", "colors" or "objects"
 
@@ -161,7 +160,7 @@ def read(path, ignore=()) -> Mask:
     )
   labels = np.searchsorted(found, ids) + 1
   labels = np.where(ids > 0, labels, 0)
-  labels = np.where(nobody, NOBODY, labels).astype(np.uint8)
+  labels = np.where(nobody, NO_ENTITY, labels).astype(np.uint8)
   shown = [f"#{value:06x}" if kind == "colors" else str(value) for value in found.tolist()]
   return Mask(labels, shown, kind)
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from iodine import factors, unroll
 from iodine.errors import UserError
 from iodine.inference import Inference
+from iodine.outputs import reconstruct
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,5 +135,5 @@ def traverse(model, z, slot, dimensions, values, only_slot=False):
       continue
     means, mask_logits = model.decoder(tf.constant(changed))
     masks = tf.nn.softmax(mask_logits, axis=1)
-    rows.append(tf.reduce_sum(masks * means, axis=1).numpy())
+    rows.append(reconstruct(masks, means).numpy())
   return np.stack(rows)

@@ -91,14 +91,14 @@ def test_a_border_is_nobodys(kind, tmp_path):
   values = np.array([0, 1, 255])[IDS].astype(np.uint16 if kind == "I;16" else np.uint8)
   path = saved(tmp_path / "a.png", values, kind == "P")
   mask = masks.read(path, [255])
-  np.testing.assert_array_equal(mask.labels, np.array([0, 1, masks.NOBODY])[IDS])
+  np.testing.assert_array_equal(mask.labels, np.array([0, 1, masks.NO_ENTITY])[IDS])
   assert mask.names == ["1"]
   assert not mask.renumbered
 
 
 def test_a_border_among_colours(tmp_path):
   colors = np.array([[0, 0, 0], [255, 0, 0], [224, 224, 192]], np.uint8)[IDS]
-  wanted = np.array([0, 1, masks.NOBODY])[IDS]
+  wanted = np.array([0, 1, masks.NO_ENTITY])[IDS]
   read = masks.read(saved(tmp_path / "a.png", colors), [(224, 224, 192)])
   np.testing.assert_array_equal(read.labels, wanted)
   colors[colors[..., 1] == 224] = 255  # white is gray level 255
@@ -191,7 +191,7 @@ def test_what_is_no_mask(tmp_path):
 def test_shared_inputs(name, entities):
   mask = masks.read(INPUTS / name, [] if name.endswith("m255.png") else [255])
   assert len(mask.names) == entities
-  assert set(np.unique(mask.labels)) - {masks.NOBODY} == set(range(entities + 1))
+  assert set(np.unique(mask.labels)) - {masks.NO_ENTITY} == set(range(entities + 1))
 
 
 @hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
@@ -212,7 +212,7 @@ def test_any_numbers_are_told_apart(tmp_path_factory, ids, ignore):
   values = np.array(ids, np.uint16).reshape(3, 4)
   labels = masks.read(saved(path, values), ignore).labels.ravel()
   nobody = np.isin(ids, ignore)
-  np.testing.assert_array_equal(labels == masks.NOBODY, nobody)
+  np.testing.assert_array_equal(labels == masks.NO_ENTITY, nobody)
   kept, own = labels[~nobody], np.array(ids)[~nobody]
   np.testing.assert_array_equal(kept[:, None] == kept, own[:, None] == own)
   np.testing.assert_array_equal(kept == 0, own == 0)
