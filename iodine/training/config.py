@@ -38,7 +38,8 @@ class TrainingConfig(Settings):
   Attributes:
     batch_size: global, over all replicas.
     num_steps: updates.
-    optimizer: "adam", or "rmsprop" (MONet).
+    optimizer: "adam"; "rmsprop" (MONet); "muon", which needs fewer steps (`iodine.training.muon`;
+      not in the paper).
     learning_rate: its own, at its highest.
     learning_rate_schedule: "constant"; "exponential", times `learning_rate_decay` every
       `learning_rate_decay_steps`, smoothly; "cosine" to zero at `num_steps`; "trapezoidal",
@@ -68,7 +69,7 @@ class TrainingConfig(Settings):
 
   batch_size: Count = 32
   num_steps: Count = 1_000_000
-  optimizer: Literal["adam", "rmsprop"] = "adam"
+  optimizer: Literal["adam", "rmsprop", "muon"] = "adam"
   learning_rate: Positive = 3e-4
   learning_rate_schedule: Literal["constant", "exponential", "cosine", "trapezoidal"] = "constant"
   learning_rate_decay: Positive = 0.1

@@ -17,6 +17,7 @@ from iodine.training.checkpoints import Checkpoints, restore
 from iodine.training.config import TrainingConfig
 from iodine.training.distribution import make_strategy
 from iodine.training.loss_scale import LossScale
+from iodine.training.muon import Muon
 from iodine.training.schedules import Schedule, annealed
 
 
@@ -329,6 +330,8 @@ class Trainer:
 def _make_optimizer(config, schedule):
   if config.optimizer == "rmsprop":
     return tf_keras.optimizers.RMSprop(schedule, rho=0.9, epsilon=1e-10)
+  if config.optimizer == "muon":
+    return Muon(schedule, beta_1=config.beta1, epsilon=1e-8)
   return tf_keras.optimizers.Adam(schedule, beta_1=config.beta1, epsilon=1e-8)
 
 
