@@ -89,6 +89,11 @@ class SpatialMixture:
     return tf.exp(self.log_masks)
 
   @functools.cached_property
+  def mask_entropy(self):
+    """Of the masks, nats at each pixel: [B, 1, H, W, 1], at most log K."""
+    return -tf.reduce_sum(self.masks * self.log_masks, axis=1, keepdims=True)
+
+  @functools.cached_property
   def mask_posterior(self):
     """p(m_k | x, mu) under equal masks, [B, K, H, W, 1] (paper, Appendix C)."""
     return tf.exp(_log_softmax(self.log_components))

@@ -66,6 +66,7 @@ class Iodine(SlotModel):
     self._latent = distributions.LatentGaussian(released.latent_scale)
     # variables, so that training can anneal them and a checkpoint knows where they were
     likelihood = config.likelihood
+    self._entropy_weight = likelihood.mask_entropy_weight
     self.sigma = tf.Variable(likelihood.sigma, trainable=False, dtype=self.dtype, name="sigma")
     self.kl_weight = tf.Variable(
       likelihood.kl_weight, trainable=False, dtype=self.dtype, name="kl_weight"
@@ -101,6 +102,11 @@ class Iodine(SlotModel):
   def weights(self) -> dict[str, tf.Variable]:
     """sigma and the KL's weight."""
     return {"sigma": self.sigma, "kl_weight": self.kl_weight}
+
+  @property
+  def latent_terms(self) -> tuple[str, ...]:
+    """The KL, and the masks' entropy where it has a weight."""
+    return ("kl", "entropy") if self._entropy_weight else ("kl",)
 
   @property
   def free_settings(self) -> frozenset[str]:
@@ -156,6 +162,8 @@ class Iodine(SlotModel):
       prior = self._latent.prior(self.config.latent_size, params.dtype)
       kl = tfd.kl_divergence(posterior, prior)  # [B, K, Z]
       loss = tf.reduce_sum(nll) + self.kl_weight * tf.reduce_sum(tf.reduce_sum(kl, axis=-1))
+      if self._entropy_weight:
+        loss += self._entropy_weight * tf.reduce_sum(mixture.mask_entropy)
     if grads is None:
       grads = auxiliary.Gradients(*tape.gradient(loss, [params, means, mask_logits]))
       if self.config.refinement.mask_gradient == "mask":
@@ -201,14 +209,17 @@ class Iodine(SlotModel):
       scored = self._mixture(frame.target, mixture.means, mixture.mask_logits)
       nll = _nll(scored, mixed)
     kl = tf.reduce_sum(tf.reduce_sum(decode.kl, axis=-1), axis=-1)  # [B]
-    posterior = decode.posterior
+    posterior, loss, terms = decode.posterior, nll + self.kl_weight * kl, {"kl": kl}
+    if self._entropy_weight:
+      terms["entropy"] = tf.reduce_sum(mixture.mask_entropy, axis=[1, 2, 3, 4])  # [B]
+      loss += self._entropy_weight * terms["entropy"]
     return SlotOutput(
       means=mixture.means,
       mask_logits=mixture.mask_logits,
       masks=mixture.masks,
       nll=nll,
-      terms={"kl": kl},
-      loss=nll + self.kl_weight * kl,
+      terms=terms,
+      loss=loss,
       latents=Latents(posterior.loc, posterior.scale, decode.z, decode.kl, decode.params),
     )
 

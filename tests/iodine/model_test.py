@@ -85,6 +85,17 @@ def test_a_lighter_kl_weighs_less_in_the_loss(images):
   np.testing.assert_allclose(output.loss, expected)
 
 
+def test_the_entropy_of_the_masks_has_its_weight_in_the_loss(images):
+  plain, weighed = make(num_iterations=1), make(num_iterations=1, mask_entropy_weight=0.3)
+  before, after = plain(images, seed=SEED), weighed(images, seed=SEED)
+  masks = after.masks[0].numpy()
+  entropy = -np.sum(masks * np.log(masks), axis=(1, 2, 3, 4))
+  np.testing.assert_allclose(after.terms["entropy"][0], entropy)
+  np.testing.assert_allclose(after.loss, before.loss + 0.3 * entropy)
+  assert (set(before.terms), set(plain.latent_terms)) == ({"kl"}, {"kl"})
+  assert set(after.terms) == set(weighed.latent_terms)
+
+
 def test_the_initial_posterior_is_the_prior():
   model = Iodine(CONFIG)
   model.create_variables()
@@ -93,9 +104,9 @@ def test_the_initial_posterior_is_the_prior():
   np.testing.assert_allclose(decode.kl, 0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kl_weight", [1.0, 0.2])
-def test_posterior_gradient_by_finite_differences(images, kl_weight):
-  model = make()
+@pytest.mark.parametrize(("kl_weight", "entropy_weight"), [(1.0, 0.0), (0.2, 0.0), (0.5, 2.0)])
+def test_posterior_gradient_by_finite_differences(images, kl_weight, entropy_weight):
+  model = make(mask_entropy_weight=entropy_weight)
   model.kl_weight.assign(kl_weight)
   params = initial_params(model)
   params += tf.random.stateless_normal(params.shape, [7, 7], dtype=tf.float64)
@@ -103,7 +114,9 @@ def test_posterior_gradient_by_finite_differences(images, kl_weight):
 
   def loss(p):
     decode = model.decode(images, p, noise)
-    return decode.nll + kl_weight * tf.reduce_sum(decode.kl, axis=[-2, -1])
+    entropy = tf.reduce_sum(decode.mixture.mask_entropy, axis=[1, 2, 3, 4])
+    kl = tf.reduce_sum(decode.kl, axis=[-2, -1])
+    return decode.nll + kl_weight * kl + entropy_weight * entropy
 
   gradient = model.decode(images, params, noise).grads.params.numpy()
   for b, k, i in [(0, 0, 0), (1, 2, 3), (2, 1, 4), (3, 0, 7)]:
