@@ -135,15 +135,11 @@ class LikelihoodConfig(Settings):
     kind: "normal" or "logistic", the components of Eq. 1.
     sigma: their scale, in units of the image's [0, 1]; where training anneals it, its last value.
     kl_weight: of the KL in Eq. 4: 1 is the ELBO; where training anneals it, its last value.
-    mask_entropy_weight: of the masks' entropy, in nats summed over pixels, beside the KL; 0 is the
-      paper's. Where every slot can draw what is there (a plain ground), Eq. 1 is the same whoever
-      owns it, and so is the KL: a small weight makes one slot own it.
   """
 
   kind: Literal["normal", "logistic"] = Field("normal", alias="likelihood")
   sigma: Positive = 0.1
   kl_weight: Positive = 1.0
-  mask_entropy_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class ReleasedConfig(Settings):
@@ -175,6 +171,9 @@ class IodineConfig(ModelConfig):
     refinement: see `RefinementConfig`.
     likelihood: see `LikelihoodConfig`.
     released: see `ReleasedConfig`.
+    mask_entropy_weight: of the masks' entropy, in nats summed over pixels, beside the KL; 0 is the
+      paper's. Where every slot can draw what is there (a plain ground), Eq. 1 is the same whoever
+      owns it, and so is the KL: a small weight makes one slot own it.
     objective: of sequences, what a frame's decode is scored against: "next_step", the frame that is
       to come (A.1), or "reconstruction", the last one seen.
   """
@@ -185,6 +184,7 @@ class IodineConfig(ModelConfig):
   refinement: RefinementConfig = RefinementConfig()
   likelihood: LikelihoodConfig = LikelihoodConfig()
   released: ReleasedConfig = ReleasedConfig()
+  mask_entropy_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
   objective: Literal["next_step", "reconstruction"] = "next_step"
 
   FREE: ClassVar[frozenset[str]] = ModelConfig.FREE | {

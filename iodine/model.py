@@ -66,7 +66,7 @@ class Iodine(SlotModel):
     self._latent = distributions.LatentGaussian(released.latent_scale)
     # variables, so that training can anneal them and a checkpoint knows where they were
     likelihood = config.likelihood
-    self._entropy_weight = likelihood.mask_entropy_weight
+    self._entropy_weight = config.mask_entropy_weight
     self.sigma = tf.Variable(likelihood.sigma, trainable=False, dtype=self.dtype, name="sigma")
     self.kl_weight = tf.Variable(
       likelihood.kl_weight, trainable=False, dtype=self.dtype, name="kl_weight"

@@ -3,22 +3,19 @@
 Keys are those of the models' settings, of `iodine.training.TrainingConfig` and of `settings`; what
 is not said here has its default there. "Paper" is Greff et al. 2019, mostly its Appendix C.
 
-A modifier is a function of what it modifies. It gets
-
-  current: the values so far, flat (`data.name`), what the user wrote among them;
-  asked: the keys that the user wrote, in files too,
-
-and returns flat values. One that chooses another model (MODELS) comes before all others; of a
-preset that model then has SCENES only, none of IODINE's nets. What the user wrote wins over all.
+A modifier is a function of what it modifies: it gets the values so far, flat (`data.name`), what
+the user wrote among them, and returns flat values. One that chooses another model (MODELS) comes
+before all others; of a preset that model then has SCENES only, none of IODINE's nets. What the user
+wrote wins over all.
 """
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.support import baseline_presets as baselines
 
 Values = dict[str, Any]
-Modifier = Callable[[Mapping[str, Any], Set[str]], Values]
+Modifier = Callable[[Mapping[str, Any]], Values]
 
 # The data sets: what their scenes are, for every model.
 # CLEVR6: 3 to 6 objects; "full" CLEVR: 3 to 10 (paper, B.1). 70,000 images for training.
@@ -191,7 +188,7 @@ RELEASED: Values = {
 RELEASED_LEARNING_RATE = {"clevr": (1e-3, 32), "multi_dsprites": (3e-4, 128), "other": (3e-4, 256)}
 
 
-def released(current: Mapping[str, Any], asked: Set[str]) -> Values:
+def released(current: Mapping[str, Any]) -> Values:
   """The released code's choices, where they differ from the paper's."""
   clevr = current["preset"].startswith("clevr")
   family = "clevr" if clevr else "multi_dsprites" if "dsprites" in current["preset"] else "other"
@@ -230,14 +227,13 @@ QUICK: Values = {
 
 QUICK_OF_PRESET: dict[str, Values] = {
   "tetrominoes": {
-    # A slot for each piece: before black a fourth has nothing to do but to split one of them. At
-    # first it helps, for then every piece soon has one.
-    "num_slots": 3,
-    "num_iterations": 8,
-    "curriculum": [{"until": 1500, "num_slots": 4, "num_iterations": 6}],
     "decoder_upsampling": 3,
-    "kl_weight": 0.75,
-    "num_steps": 2500,
+    "sigma": 0.3,
+    "kl_weight": 1.0,
+    "mask_entropy_weight": 0.02,  # else black belongs to nobody, and a slot is left to split pieces
+    "optimizer": "muon",
+    "learning_rate": 3e-3,
+    "num_steps": 3500,
   },
   "multi_dsprites_binarized": {
     "data.image_size": [32, 32],
@@ -307,21 +303,18 @@ QUICK_TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_e
 def _baseline(name):
   values, of_preset, _ = BASELINES[name]
 
-  def modifier(current: Mapping[str, Any], asked: Set[str]) -> Values:
+  def modifier(current: Mapping[str, Any]) -> Values:
     return {**values, **of_preset.get(current["preset"], {})}
 
   modifier.__doc__ = f"The model {values['model']} with its paper's settings ({name})."
   return modifier
 
 
-def quick(current: Mapping[str, Any], asked: Set[str]) -> Values:
-  """Small nets, for two CPU cores. Who asks for a K or T gets it from the first step on."""
+def quick(current: Mapping[str, Any]) -> Values:
+  """Small nets, for two CPU cores."""
   if current["model"] != IODINE:
     return {**QUICK_TRAINING, **BASELINES[current["modifier"]][2]}
-  values = {**QUICK, **QUICK_OF_PRESET.get(current["preset"], {})}
-  if {"num_slots", "num_iterations"} & asked:
-    values["curriculum"] = []
-  return values
+  return {**QUICK, **QUICK_OF_PRESET.get(current["preset"], {})}
 
 
 MODELS: dict[str, Modifier] = {name: _baseline(name) for name in BASELINES}

@@ -134,7 +134,7 @@ class Schema:
       current = {**defaults, **values, **updates, "model": kind, "modifier": (*models, "")[0]}
       modifier = presets.MODIFIERS[name]
       try:
-        changes = modifier(current, frozenset(updates)) if callable(modifier) else modifier
+        changes = modifier(current) if callable(modifier) else modifier
       except (TypeError, ArithmeticError):  # of a value that is refused below
         changes = {}
       foreign = sorted(set(changes) - set(fields))

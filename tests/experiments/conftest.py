@@ -14,7 +14,6 @@ TINY = {
   "mlp_sizes": [8],
   "batch_size": 4,
   "cpu_devices": 1,
-  "curriculum": [],
   "num_steps": 6,
   "log_every": 2,
   "validate_every": 3,

@@ -176,10 +176,9 @@ def test_files(tmp_path, name, text):
   assert (config["num_steps"], config["data"]["num_train"]) == (3, 64)
   config = COMMANDS["train"].configure([path, "quick", "num_steps=5"])  # words win over files
   assert (config["num_steps"], config["data"]["num_train"]) == (5, 64)
-  rate = write(tmp_path / "rate.yaml", "learning_rate: 3e-4\nnum_slots: 4\n")
+  rate = write(tmp_path / "rate.yaml", "learning_rate: 3e-4\n")
   config = COMMANDS["train"].configure(["quick", rate])  # YAML takes this for a text
   assert config["learning_rate"] == 3e-4
-  assert config["curriculum"] == []  # what a file says, its user wrote
 
 
 @pytest.mark.parametrize(
