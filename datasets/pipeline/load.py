@@ -105,6 +105,7 @@ def load(
   else:
     dataset = reading.by_stream(source, numbers, shaping, batches)
 
+  @tf.autograph.experimental.do_not_convert
   def scene(step, kept):
     starts = batches.first_frames(step, shaping.window) if shaping.window > 1 else None
     return shaping.scene(kept, starts)
