@@ -26,7 +26,7 @@ $(DATA): | install
 
 # A process a core: building and tracing small models, most of a test, uses one.
 test: install
-	$(RUN) -m pytest --numprocesses auto --dist loadfile
+	$(RUN) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 notebooks: install
 	$(RUN) -m notebooks.execute

@@ -135,7 +135,7 @@ def _measure_inference(config):
   scenes = _random_scenes(model_config, config["batch_size"], 2, _num_frames(config))
   image = next(iter(scenes))["image"]
 
-  @tf.function(jit_compile=True if config["jit"] else None)
+  @tf.function(autograph=False, jit_compile=True if config["jit"] else None)
   def infer(image):
     last = model(image, seed=[0, 0]).at(-1)
     return last.masks, last.means, last.nll

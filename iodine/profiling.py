@@ -126,7 +126,7 @@ def seconds_alone(convolution, repeats=5):
   options = {"strides": [1, convolution.stride, convolution.stride, 1]}
   options["padding"] = convolution.padding
 
-  @tf.function
+  @tf.function(autograph=False)
   def run():
     if convolution.kind == "Conv2D":
       return tf.raw_ops.Conv2D(input=inputs, filter=kernel, **options)

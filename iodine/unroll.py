@@ -223,7 +223,7 @@ def stream(model, frames, num_slots: int | None = None, seed=(0, 1)) -> Iterator
   first = tf.constant(0)
   state = None
 
-  @tf.function(reduce_retracing=True)
+  @tf.function(reduce_retracing=True, autograph=False)
   def step(image, state, iteration):
     output, state, _ = model.step(Frame(image, image), state, Noise(seed, iteration, first))
     return output, state

@@ -10,12 +10,24 @@ os.environ.setdefault("MPLBACKEND", "agg")
 import pytest
 import tensorflow as tf
 
-# Four logical devices, to test replicas; it must be settled before TensorFlow's first operation.
+# Several processes share the cores: threads for tiny operations would wait for one another.
+# Four logical devices, to test replicas. Both must be settled before TensorFlow's first operation.
+tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.set_logical_device_configuration(
   tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+LONG = (  # they come first, so that no process ends long after the others
+  "experiments/models_test.py",
+  "iodine/models_protocol_test.py",
+  "iodine/training/trainer_test.py",
+  "experiments/multi_worker_test.py",
+  "experiments/faults_test.py",
+  "notebooks_test.py",
+  "experiments/train_test.py",
+  "iodine/serving_test.py",
+)
 
 
 def pytest_addoption(parser):
@@ -27,6 +39,12 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
       if "slow" in item.keywords:
         item.add_marker(pytest.mark.skip(reason="slow: needs --slow"))
+  items.sort(key=_place)
+
+
+def _place(item):
+  path = item.path.relative_to(ROOT / "tests").as_posix()
+  return LONG.index(path) if path in LONG else len(LONG)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,14 @@ import pytest
 from notebooks import execute
 
 PATHS = execute.notebooks()
+SHORTER = {"04_train_your_own": [("NUM_STEPS = 40", "NUM_STEPS = 6")]}  # two trainings
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_it_runs(path):
-  notebook = execute.execute(path, timeout=600)
+  shorter = SHORTER.get(path.stem, ())
+  assert all(line in path.read_text() for line, _ in shorter)
+  notebook = execute.execute(path, timeout=600, changes=shorter)
   committed = nbformat.read(path, as_version=4)
   for ours, theirs in zip(notebook.cells, committed.cells, strict=True):
     assert ours.source == theirs.source

@@ -105,6 +105,7 @@ def load(
   else:
     dataset = reading.by_stream(source, numbers, shaping, batches)
 
+  @tf.autograph.experimental.do_not_convert
   def scene(step, kept):
     starts = batches.first_frames(step, shaping.window) if shaping.window > 1 else None
     return shaping.scene(kept, starts)
@@ -112,6 +113,9 @@ def load(
   dataset = dataset.map(scene, num_parallel_calls=num_parallel_calls, deterministic=True)
   options = tf.data.Options()
   options.deterministic = True
+  # There is nothing to tune, all numbers are given; and an iterator that is let go can miss the
+  # news to its tuner, for whose next round it then waits: up to a minute, often on a single core.
+  options.autotune.enabled = False
   # Every pipeline takes its own slice already.
   options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
   return dataset.with_options(options).prefetch(2)

@@ -13,6 +13,8 @@ from datasets.pipeline.form import Shaping
 from datasets.pipeline.order import Batches
 from datasets.pipeline.source import Source
 
+# What `map` takes has no tensor to branch on, and to look for one takes a third of a second.
+_plain = tf.autograph.experimental.do_not_convert
 _WINDOW_BYTES = 1 << 28  # how much a compressed file is shuffled through
 
 
@@ -65,7 +67,7 @@ def from_memory(arrays: dict, batches: Batches, num_parallel_calls: int) -> tf.d
     return step, {name: tf.gather(value, examples) for name, value in kept.items()}
 
   steps = tf.data.Dataset.range(*batches.steps())
-  return steps.map(batch, num_parallel_calls=num_parallel_calls, deterministic=True)
+  return steps.map(_plain(batch), num_parallel_calls=num_parallel_calls, deterministic=True)
 
 
 def by_offset(
@@ -87,7 +89,7 @@ def by_offset(
     return step, dict(zip(names, values, strict=True))
 
   steps = tf.data.Dataset.range(*batches.steps())
-  return steps.map(batch, num_parallel_calls=num_parallel_calls, deterministic=True)
+  return steps.map(_plain(batch), num_parallel_calls=num_parallel_calls, deterministic=True)
 
 
 def by_stream(source: Source, numbers, shaping: Shaping, batches: Batches) -> tf.data.Dataset:
@@ -129,10 +131,11 @@ def by_stream(source: Source, numbers, shaping: Shaping, batches: Batches) -> tf
 
   # `Dataset.from_generator` would do, but costs more than all the reading of a small record.
   number = tf.data.Dataset.from_tensors(0).map(
-    lambda _: tf.ensure_shape(tf.numpy_function(passes.begin, [], tf.int64), [])
+    _plain(lambda _: tf.ensure_shape(tf.numpy_function(passes.begin, [], tf.int64), []))
   )
   steps = tf.data.Dataset.range(start, total)
-  return number.flat_map(lambda number: steps.map(lambda step: batch(number, step)))
+  of_pass = lambda number: steps.map(_plain(lambda step: batch(number, step)))
+  return number.flat_map(_plain(of_pass))
 
 
 class _Passes:

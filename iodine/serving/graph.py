@@ -123,12 +123,16 @@ class Exported(snt.Module):
       return {name: value for name, value in infer(images).items() if name not in ("state", "loss")}
 
     self.infer = tf.function(infer, autograph=False)
-    self._serving_default = tf.function(serving_default)
-    self.metadata = tf.function(lambda: {"json": tf.constant(text)}, input_signature=[])
+    self._serving_default = tf.function(serving_default, autograph=False)
+    self.metadata = tf.function(
+      lambda: {"json": tf.constant(text)}, input_signature=[], autograph=False
+    )
     if self._specs["state"]:
-      self.start, self.refine = tf.function(start), tf.function(refine)
+      self.start = tf.function(start, autograph=False)
+      self.refine = tf.function(refine, autograph=False)
     if model.latent_size is not None:
-      self.decode, self.sample = tf.function(decode), tf.function(sample)
+      self.decode = tf.function(decode, autograph=False)
+      self.sample = tf.function(sample, autograph=False)
 
   def signatures(self) -> dict[str, Any]:
     """Concrete functions by name; the tracing also settles what the plain functions accept."""
@@ -140,7 +144,7 @@ class Exported(snt.Module):
     for kind in (images, pixels):
       self.infer.get_concrete_function(kind, **how)
     # A signature's inputs and outputs are flat: the state's entries stand among the others.
-    infer = tf.function(lambda **inputs: _flat(self.infer(**inputs)))
+    infer = tf.function(lambda **inputs: _flat(self.infer(**inputs)), autograph=False)
     signatures = {
       "serving_default": self._serving_default.get_concrete_function(images),
       "infer": infer.get_concrete_function(images=images, **how),
@@ -150,7 +154,9 @@ class Exported(snt.Module):
     if state:
       for kind in (images, pixels):
         self.refine.get_concrete_function(state, kind)
-      refine = tf.function(lambda images, **state: _flat(self.refine(state, images)))
+      refine = tf.function(
+        lambda images, **state: _flat(self.refine(state, images)), autograph=False
+      )
       signatures["start"] = self.start.get_concrete_function(*blank)
       signatures["refine"] = refine.get_concrete_function(images=images, **state)
     if "z" in specs:

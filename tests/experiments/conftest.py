@@ -3,6 +3,7 @@
 import pytest
 
 from datasets import generate
+from experiments.support import bundles
 from experiments.train import command
 
 TINY = {
@@ -49,3 +50,11 @@ def trained_run(tiny_data, tmp_path_factory):
   folder = tmp_path_factory.mktemp("runs")
   run_experiment(folder, data={"dir": str(tiny_data)})
   return folder / "1"
+
+
+@pytest.fixture(scope="session")
+def bundle(trained_run, tmp_path_factory):
+  """Folder of the bundle of that run."""
+  folder = tmp_path_factory.mktemp("models") / "tiny"
+  bundles.bundle_run(trained_run, folder, which="last")
+  return folder

@@ -39,7 +39,7 @@ COMMON = {k: v for k, v in TINY.items() if k not in (
 )}  # fmt: skip
 MODELS = {
   "monet": {
-    "num_slots": 4,
+    "num_slots": 3,
     "latent_size": 4,
     "attention_channels": [3, 4],
     "attention_sizes": [8],
@@ -128,7 +128,9 @@ def test_trained_and_scored_as_the_model_itself_says(name, trained):
   assert list((folder / "tensorboard").glob("events*"))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+  "name", ["vae"]
+)  # the others' trainers: tests/iodine/models_protocol_test.py
 def test_resumed_it_is_the_run_that_never_stopped(name, trained, scenes, tmp_path):
   short = {"num_steps": 3, "validate_every": 0, "data": {"num_test": 0}}
   stopped = run_model(name, scenes, tmp_path, **short)

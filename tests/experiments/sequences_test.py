@@ -55,8 +55,9 @@ def test_a_run_on_clips_records_scores_and_a_clip_that_moves(run):
 
 
 def test_a_resumed_run_on_clips_ends_bit_identical(run, flights, tmp_path):
-  run_experiment(tmp_path, NAMES, data=flights, num_steps=3)
-  run_experiment(tmp_path, resume_from=str(tmp_path / "1"), data=flights, num_steps=6)
+  options = {"data": {**flights, "num_test": 0}, "validate_every": 0}
+  run_experiment(tmp_path, NAMES, num_steps=3, **options)
+  run_experiment(tmp_path, resume_from=str(tmp_path / "1"), num_steps=6, **options)
   ours, theirs = (runs.load_run(folder, "last")[1] for folder in (tmp_path / "2", run))
   for a, b in zip(ours.variables, theirs.variables, strict=True):
     np.testing.assert_array_equal(a, b)

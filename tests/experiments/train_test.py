@@ -52,7 +52,8 @@ def test_a_run_records_everything(trained_run):
 
 def test_a_resumed_run_ends_bit_identical(tiny_data, tmp_path):
   # a rate that falls over num_steps would know where the run ends
-  options = {"data": {"dir": str(tiny_data)}, "learning_rate_schedule": "constant", "scored": False}
+  options = {"data": {"dir": str(tiny_data)}, "learning_rate_schedule": "constant"}
+  options |= {"validate_every": 0, "scored": False}
   run_experiment(tmp_path, **options)
   run_experiment(tmp_path, num_steps=3, **options)
   resumed = run_experiment(tmp_path, resume_from=str(tmp_path / "2"), **options)

@@ -197,7 +197,8 @@ def test_noise_is_a_function_of_seed_iteration_and_row():
 
 @pytest.mark.parametrize("name", ALL_INPUTS)
 def test_each_input_can_be_ablated(images, name):
-  full, ablated = make(), make(inputs=tuple(n for n in ALL_INPUTS if n != name))
+  full = make(num_iterations=1)
+  ablated = make(num_iterations=2, inputs=tuple(n for n in ALL_INPUTS if n != name))
   assert name not in ablated.auxiliary.names
   count = lambda model: sum(int(np.prod(v.shape)) for v in model.trainable_variables)
   assert count(ablated) < count(full)
@@ -256,7 +257,7 @@ def test_a_sequence_of_equal_frames_is_the_image(images):
 
 def test_in_a_graph_it_is_the_same(images):
   model = make()
-  graph = tf.function(lambda x: model(x, seed=SEED).nll)
+  graph = tf.function(lambda x: model(x, seed=SEED).nll, autograph=False)
   np.testing.assert_allclose(graph(images), model(images, seed=SEED).nll, rtol=1e-10)
 
 
@@ -292,8 +293,7 @@ def test_bad_images_are_refused():
     model(tf.zeros([2, 8, 9, 3], tf.float64), num_slots=1)
 
 
-@pytest.mark.parametrize("final_decode", [False, True])
-@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(("graph", "final_decode"), [(False, True), (True, False)])
 def test_recompute_changes_nothing(images, final_decode, graph):
   results = []
   for recompute in (False, True):
@@ -305,7 +305,7 @@ def test_recompute_changes_nothing(images, final_decode, graph):
         loss = tf.reduce_mean(output.loss) + tf.reduce_sum(output.masks[0] ** 2)
       return loss, tape.gradient(loss, model.trainable_variables)
 
-    results.append((tf.function(run) if graph else run)())
+    results.append((tf.function(run, autograph=False) if graph else run)())
   (loss, gradients), (other_loss, other_gradients) = results
   np.testing.assert_allclose(other_loss, loss, rtol=1e-12)
   for actual, expected in zip(other_gradients, gradients, strict=True):
@@ -316,7 +316,7 @@ def test_with_recompute_the_graph_holds_one_iteration(images):
   model = make(recompute=True)
 
   def convolutions(num_iterations):
-    @tf.function
+    @tf.function(autograph=False)
     def gradients():
       with tf.GradientTape() as tape:
         loss = tf.reduce_mean(model(images, num_iterations=num_iterations, seed=SEED).loss)
@@ -326,4 +326,4 @@ def test_with_recompute_the_graph_holds_one_iteration(images):
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     return sum(n.op.startswith("Conv2D") for n in nodes)
 
-  assert convolutions(9) == convolutions(3) > 0
+  assert convolutions(5) == convolutions(3) > 0

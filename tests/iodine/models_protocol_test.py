@@ -14,6 +14,7 @@ from iodine.inference import Inference
 from iodine.noise import Noise
 from iodine.slot_model import SlotModel
 from iodine.training import Trainer, TrainingConfig
+from tests.iodine.training.scenes import untuned
 
 SEED = tf.constant([3, 9], tf.int32)
 MODELS = {
@@ -308,7 +309,7 @@ def batches(config, start=0):
 
   def make(batch_size, pipeline=0, num_pipelines=1):
     data = tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks}).repeat()
-    return data.batch(batch_size, drop_remainder=True).skip(start)
+    return untuned(data.batch(batch_size, drop_remainder=True).skip(start))
 
   return make
 

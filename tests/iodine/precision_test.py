@@ -136,3 +136,4 @@ def test_a_run_goes_on_in_another_precision(tmp_path, make_trainer):
     for ours, theirs in zip(values(other), values(trainer), strict=True):
       np.testing.assert_array_equal(ours, theirs)
     assert run(other, 8)[-1]["finite"]  # the first ones may overflow in float16
+    make_trainer.release()

@@ -350,10 +350,8 @@ def test_what_is_not_ours(tmp_path):
     iodine.load(tmp_path)
 
 
-@pytest.mark.parametrize(
-  "name", ["a[1]", "b*c", "d{e}, f", "g\\h", b"\xff".decode(errors="surrogateescape")]
-)
-def test_a_folder_of_any_name(paper, tmp_path, name):
+def test_a_folder_of_any_name(paper, tmp_path):
+  name = "a[1] b*c d{e}, f g\\h " + b"\xff".decode(errors="surrogateescape")
   serving.export(paper.model, tmp_path / name)
   found = iodine.load(tmp_path / name).infer(make_images(1))
   np.testing.assert_array_equal(found.masks, paper.loaded.infer(make_images(1)).masks)

@@ -399,3 +399,8 @@ def test_real_records_load(reference):
   assert batch["image"].shape == (10, 35, 35, 3)
   np.testing.assert_array_equal(tf.reduce_sum(batch["mask"], axis=1), 1)
   assert batch["factors"]["shape"][0].numpy().tolist() == [0, 6, 5, 15]
+
+
+@pytest.mark.parametrize(("layout", "cache"), WAYS)
+def test_no_tuner_whose_next_round_the_end_of_an_iterator_could_wait_for(records_of, layout, cache):
+  assert load(records_of[layout], cache=cache).options().autotune.enabled is False

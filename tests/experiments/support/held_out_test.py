@@ -7,7 +7,7 @@ import pytest
 
 from datasets import generate
 from experiments import decompositions
-from experiments.support import bundles, held_out, runs, scoring
+from experiments.support import held_out, runs, scoring
 from experiments.support.errors import Refusal
 from experiments.support.subjects import open_run
 from iodine.files import write_json
@@ -72,12 +72,11 @@ def test_a_file_is_known_in_another_place(trained_run, elsewhere, others):
   check(trained_run, num_train=41)  # further back
 
 
-def test_a_bundle_tells_too(trained_run, elsewhere, tmp_path):
-  bundles.bundle_run(trained_run, tmp_path / "bundle", which="last")
-  text = (tmp_path / "bundle" / held_out.FILE).read_text()
+def test_a_bundle_tells_too(bundle, trained_run, elsewhere):
+  text = (bundle / held_out.FILE).read_text()
   assert str(trained_run.parent) not in text
   with pytest.raises(Refusal, match=TRAINED):
-    check(tmp_path / "bundle", dir=str(elsewhere), num_train=39)
+    check(bundle, dir=str(elsewhere), num_train=39)
 
 
 def test_the_whole_chain_counts(trained_run, tiny_data, tmp_path):

@@ -16,14 +16,17 @@ from tests.iodine.training.scenes import MODEL, TRAINING, run, scenes, values
 def test_resuming_is_bit_identical(tmp_path, make_trainer):
   whole = make_trainer(MODEL, TRAINING)
   run(whole, 6)
+  expected = values(whole)
+  make_trainer.release()
   first = make_trainer(MODEL, TRAINING, tmp_path)
   run(first, 3)
   first.checkpoints.save()
+  make_trainer.release()
   second = make_trainer(MODEL, TRAINING)
   assert second.restore(tmp_path) == []
   assert second.steps_done == 3
   run(second, 3, lambda *args: scenes(*args, start=3))
-  for ours, theirs in zip(values(second), values(whole), strict=True):
+  for ours, theirs in zip(values(second), expected, strict=True):
     np.testing.assert_array_equal(ours, theirs)
 
 

@@ -36,6 +36,13 @@ def cast(dataset, dtype):
   return dataset.map(lambda scene: {**scene, "image": tf.cast(scene["image"], dtype)})
 
 
+def untuned(dataset):
+  """Without a tuner, for which the end of an iterator may wait: see datasets/pipeline/load.py."""
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return dataset.with_options(options)
+
+
 def logical_devices(number):
   """Collectives, the default, take one group size only in a process."""
   return tf.distribute.MirroredStrategy(
@@ -45,7 +52,8 @@ def logical_devices(number):
 
 
 def run(trainer, num_steps, make=scenes):
-  batches = iter(trainer.distribute(lambda *args: cast(make(*args), trainer.model.dtype)))
+  dataset = lambda *args: untuned(cast(make(*args), trainer.model.dtype))
+  batches = iter(trainer.distribute(dataset))
   return [trainer.train_step(next(batches)) for _ in range(num_steps)]
 
 
@@ -56,7 +64,7 @@ def values(trainer):
 class Trainers:
   """Trainers as new, of which none is built and traced twice for the same settings.
 
-  What a test has asked for is its own until the test ends.
+  What a test has asked for is its own until the test ends or calls `release`.
   """
 
   def __init__(self):
@@ -81,7 +89,7 @@ class Trainers:
     return trainer
 
   def release(self):
-    """The test that took them has ended."""
+    """The test that took them has done with them: it may get the same ones again, as new."""
     self._idle += self._busy
     self._busy = []
 
