@@ -233,7 +233,7 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "mask_entropy_weight": 0.02,  # else black belongs to nobody, and a slot is left to split pieces
     "optimizer": "muon",
     "learning_rate": 3e-3,
-    "num_steps": 3500,
+    "num_steps": 4000,
   },
   "multi_dsprites_binarized": {
     "data.image_size": [32, 32],
