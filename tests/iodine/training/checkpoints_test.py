@@ -13,16 +13,18 @@ from iodine.training import CheckpointError, restore
 from tests.iodine.training.scenes import MODEL, TRAINING, run, scenes, values
 
 
-def test_resuming_is_bit_identical(tmp_path, make_trainer):
-  whole = make_trainer(MODEL, TRAINING)
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_resuming_is_bit_identical(tmp_path, make_trainer, optimizer):
+  training = TRAINING.replace(optimizer=optimizer)
+  whole = make_trainer(MODEL, training)
   run(whole, 6)
   expected = values(whole)
   make_trainer.release()
-  first = make_trainer(MODEL, TRAINING, tmp_path)
+  first = make_trainer(MODEL, training, tmp_path)
   run(first, 3)
   first.checkpoints.save()
   make_trainer.release()
-  second = make_trainer(MODEL, TRAINING)
+  second = make_trainer(MODEL, training)
   assert second.restore(tmp_path) == []
   assert second.steps_done == 3
   run(second, 3, lambda *args: scenes(*args, start=3))
