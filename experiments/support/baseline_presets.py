@@ -51,10 +51,13 @@ MONET_QUICK = {
   "encoder_channels": [16, 16, 32, 32],
   "encoder_size": 128,
   "decoder_channels": [16, 16, 16, 16],
-  "optimizer": "adam",
-  "learning_rate": 5e-4,
+  "optimizer": "muon",
+  "learning_rate": 2e-3,
+  "learning_rate_schedule": "trapezoidal",
+  "warmup_steps": 100,
+  "clip_norm": 5.0,
   "batch_size": 32,
-  "num_steps": 6_000,
+  "num_steps": 5_000,
 }
 
 _NEM = {
