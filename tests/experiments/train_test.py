@@ -63,14 +63,17 @@ def test_a_resumed_run_ends_bit_identical(tiny_data, tmp_path):
 
 
 def test_the_best_on_other_scenes_is_not_the_one_to_beat(trained_run, tiny_data, tmp_path):
-  def best(**data):
+  def best(run):
+    return [p.stem for p in (run / "checkpoints" / "best").glob("*.index")]
+
+  def best_on(**data):
     data = {"dir": str(tiny_data), **data}
     options = {"num_steps": 9, "data": data, "scored": False}
-    run = run_experiment(tmp_path, resume_from=str(trained_run), **options)
-    return [p.stem for p in (tmp_path / run._id / "checkpoints" / "best").glob("*.index")]
+    return best(tmp_path / run_experiment(tmp_path, resume_from=str(trained_run), **options)._id)
 
-  assert "best-3" in best()
-  assert best(min_objects=1) == ["best-9"]
+  (before,) = best(trained_run)
+  assert before in best_on()
+  assert best_on(min_objects=1) == ["best-9"]
 
 
 def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):

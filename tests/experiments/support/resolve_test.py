@@ -220,7 +220,7 @@ def test_any_bytes_as_a_file(tmp_path, content, suffix):
   ("words", "kind", "expected"),
   [
     (["clevr6", "monet"], "monet", {"num_slots": 7, "sigma_background": 0.06, "latent_size": 16}),
-    (["quick", "monet", "tetrominoes"], "monet", {"num_slots": 4, "num_steps": 6000}),
+    (["quick", "monet", "tetrominoes"], "monet", {"num_slots": 4, "num_steps": 5000}),
     (["shapes", "rnn_nem"], "nem", {"cell": "recurrent", "num_iterations": 15}),
     (["multi_dsprites_binarized", "r_nem", "quick"], "nem", {"cell": "relational", "num_slots": 4}),
     (["clevr_single", "vae"], "vae", {"num_slots": 1, "latent_size": 10}),
