@@ -25,6 +25,7 @@ class Decode(NamedTuple):
   mixture: distributions.SpatialMixture
   nll: tf.Tensor  # [B]
   kl: tf.Tensor  # [B, K, Z]
+  terms: dict[str, tf.Tensor]  # [B] each: `SlotOutput.terms`
   grads: auxiliary.Gradients
 
 
@@ -66,7 +67,6 @@ class Iodine(SlotModel):
     self._latent = distributions.LatentGaussian(released.latent_scale)
     # variables, so that training can anneal them and a checkpoint knows where they were
     likelihood = config.likelihood
-    self._entropy_weight = config.mask_entropy_weight
     self.sigma = tf.Variable(likelihood.sigma, trainable=False, dtype=self.dtype, name="sigma")
     self.kl_weight = tf.Variable(
       likelihood.kl_weight, trainable=False, dtype=self.dtype, name="kl_weight"
@@ -106,7 +106,7 @@ class Iodine(SlotModel):
   @property
   def latent_terms(self) -> tuple[str, ...]:
     """The KL, and the masks' entropy where it has a weight."""
-    return ("kl", "entropy") if self._entropy_weight else ("kl",)
+    return tuple(self._term_weights)
 
   @property
   def free_settings(self) -> frozenset[str]:
@@ -161,15 +161,14 @@ class Iodine(SlotModel):
       nll = _nll(mixture, mixed)  # [B]
       prior = self._latent.prior(self.config.latent_size, params.dtype)
       kl = tfd.kl_divergence(posterior, prior)  # [B, K, Z]
-      loss = tf.reduce_sum(nll) + self.kl_weight * tf.reduce_sum(tf.reduce_sum(kl, axis=-1))
-      if self._entropy_weight:
-        loss += self._entropy_weight * tf.reduce_sum(mixture.mask_entropy)
+      terms = self._terms(kl, mixture)
+      loss = tf.reduce_sum(self._loss(nll, terms))
     if grads is None:
       grads = auxiliary.Gradients(*tape.gradient(loss, [params, means, mask_logits]))
       if self.config.refinement.mask_gradient == "mask":
         grads = grads._replace(mask_logits=mixture.mask_gradient)
     grads = auxiliary.Gradients(*map(tf.stop_gradient, grads))
-    return Decode(params, posterior, z, mixture, nll, kl, grads)
+    return Decode(params, posterior, z, mixture, nll, kl, terms, grads)
 
   def refine(self, images, state: State, decode: Decode) -> State:
     """One update of the posterior (Eq. 3)."""
@@ -208,20 +207,35 @@ class Iodine(SlotModel):
     if frame.target is not frame.input:
       scored = self._mixture(frame.target, mixture.means, mixture.mask_logits)
       nll = _nll(scored, mixed)
-    kl = tf.reduce_sum(tf.reduce_sum(decode.kl, axis=-1), axis=-1)  # [B]
-    posterior, loss, terms = decode.posterior, nll + self.kl_weight * kl, {"kl": kl}
-    if self._entropy_weight:
-      terms["entropy"] = tf.reduce_sum(mixture.mask_entropy, axis=[1, 2, 3, 4])  # [B]
-      loss += self._entropy_weight * terms["entropy"]
+    posterior = decode.posterior
     return SlotOutput(
       means=mixture.means,
       mask_logits=mixture.mask_logits,
       masks=mixture.masks,
       nll=nll,
-      terms=terms,
-      loss=loss,
+      terms=decode.terms,
+      loss=self._loss(nll, decode.terms),
       latents=Latents(posterior.loc, posterior.scale, decode.z, decode.kl, decode.params),
     )
+
+  @property
+  def _term_weights(self):
+    """By the loss's terms; made when asked for, since a checkpoint would track an attribute."""
+    entropy = self.config.mask_entropy_weight
+    return {"kl": self.kl_weight, **({"entropy": entropy} if entropy else {})}
+
+  def _terms(self, kl, mixture):
+    """What stands in the loss beside the likelihood, before any weight: dict of [B]."""
+    terms = {"kl": tf.reduce_sum(tf.reduce_sum(kl, axis=-1), axis=-1)}
+    if "entropy" in self._term_weights:
+      terms["entropy"] = tf.reduce_sum(mixture.mask_entropy, axis=[1, 2, 3, 4])
+    return terms
+
+  def _loss(self, nll, terms):
+    """[B]"""
+    for name, weight in self._term_weights.items():
+      nll += weight * terms[name]
+    return nll
 
   def _scaled(self, grads):
     if not self.config.released.batch_mean_gradients:

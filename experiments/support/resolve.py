@@ -132,9 +132,8 @@ class Schema:
     values = {k: v for k, v in preset.items() if k in fields}
     for name in [*models, *others]:
       current = {**defaults, **values, **updates, "model": kind, "modifier": (*models, "")[0]}
-      modifier = presets.MODIFIERS[name]
       try:
-        changes = modifier(current) if callable(modifier) else modifier
+        changes = presets.MODIFIERS[name](current)
       except (TypeError, ArithmeticError):  # of a value that is refused below
         changes = {}
       foreign = sorted(set(changes) - set(fields))

@@ -5,8 +5,8 @@ import math
 import tensorflow as tf
 import tf_keras
 
-# Of the Newton-Schulz iteration (Jordan et al. 2024): singular values between 0 and 1 come to lie
-# between 0.7 and 1.2 after five of them, which is near enough.
+# Of the Newton-Schulz iteration (Jordan et al. 2024): after five of them all singular values but
+# the smallest lie between 0.7 and 1.2, which is near enough.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _SMALLEST = 1e-7  # of a norm that is divided by: a gradient of zero moves nothing
@@ -50,7 +50,7 @@ class Muon(tf_keras.optimizers.Adam):
 
 
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
-  """U V^T of a matrix U S V^T [m, n], nearly: singular values between 0.7 and 1.2."""
+  """U V^T of a matrix U S V^T [m, n], nearly: all but the smallest of S come to 0.7 to 1.2."""
   a, b, c = _COEFFICIENTS
   tall = matrix.shape[0] > matrix.shape[1]
   x = tf.transpose(matrix) if tall else matrix  # the Gram matrix of the shorter side
