@@ -128,9 +128,7 @@ def test_trained_and_scored_as_the_model_itself_says(name, trained):
   assert list((folder / "tensorboard").glob("events*"))
 
 
-@pytest.mark.parametrize(
-  "name", ["vae"]
-)  # the others' trainers: tests/iodine/models_protocol_test.py
+@pytest.mark.parametrize("name", MODELS)
 def test_resumed_it_is_the_run_that_never_stopped(name, trained, scenes, tmp_path):
   short = {"num_steps": 3, "validate_every": 0, "data": {"num_test": 0}}
   stopped = run_model(name, scenes, tmp_path, **short)

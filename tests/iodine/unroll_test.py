@@ -73,7 +73,8 @@ def test_a_sequence_is_used_to_its_last_frame(models, clip, final):
     model(clip, num_iterations=5, seed=SEED)
 
 
-@pytest.mark.parametrize(("kind", "final"), [("images", False), ("clip", False), ("clip", True)])
+@pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize("kind", ["images", "clip"])
 def test_the_loop_of_the_graph_is_the_unrolled_one(models, clip, final, kind):
   model = models[final, "reconstruction"]
   images = clip if kind == "clip" else clip[:, 0]

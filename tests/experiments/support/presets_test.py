@@ -80,8 +80,15 @@ def test_modifiers_combine_and_updates_win():
   assert config["num_slots"] == 5
   assert config["likelihood"] == "logistic"
   assert config["latent_size"] == presets.QUICK["latent_size"]
-  assert resolved("tetrominoes", "quick", num_steps=9)["optimizer"] == "muon"
+  assert resolved("tetrominoes", "quick", num_steps=9)["num_slots"] == 4
   assert resolved("shapes", "quick")["num_slots"] == presets.SCENES["shapes"]["num_slots"]
+
+
+@pytest.mark.parametrize("asked", [{"num_slots": 4}, {"num_iterations": 5}])
+def test_who_writes_a_number_gets_it_though_it_is_the_paper_s(asked):
+  config = resolved("tetrominoes", "quick", **asked)
+  assert config["curriculum"] == []
+  assert {key: config[key] for key in asked} == asked
 
 
 def test_a_preset_is_the_default():
