@@ -43,7 +43,7 @@ CELLS = {
   "tetrominoes": ("iodine", "monet"),
 }
 # What two cores can train: all models of a row see the same images.
-QUICK_SIZE = {"clevr6": 32, "multi_dsprites": 32, "multi_dsprites_binarized": 32}
+QUICK_SIZE = {"clevr6": 32, "multi_dsprites": 35, "multi_dsprites_binarized": 32}
 HELD_OUT = 320  # images (Sec. 4.1)
 
 

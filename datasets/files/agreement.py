@@ -13,7 +13,8 @@ def shapes(example, compact: bool, spec, sizes, where) -> tuple[tuple[int, ...],
   Args:
     example: a decoded tf.train.Example.
     compact: whether it has the compact layout, which tells its shapes. A compact video may have
-      any number of frames, unless factors are stored frame by frame.
+      any number of frames, unless factors are stored frame by frame. Compact images may be larger
+      than a size in `sizes`, with the same proportions: the pipeline resizes them.
     spec, sizes, where: as of `codec.decode`.
 
   Returns:
@@ -37,9 +38,11 @@ def shapes(example, compact: bool, spec, sizes, where) -> tuple[tuple[int, ...],
     channels = spec.image_size[2]
     if frames and not spec.num_frames_fixed and len(image_shape) == 4:
       frames = image_shape[:1]
+    size = image_shape[-3:-1]
+    if any(_shrinks_to(size, asked) for asked in sizes):
+      accepted.append(size)
     good = [(*frames, *size, channels) for size in accepted]
     if image_shape not in good:
-      size = image_shape[-3:-1]
       hint = (
         f"pass image_size=({size[0]}, {size[1]}) if that is meant"
         if (*frames, *size, channels) == image_shape
@@ -83,6 +86,12 @@ def shapes(example, compact: bool, spec, sizes, where) -> tuple[tuple[int, ...],
         "was made with"
       )
   raise AssertionError("unreachable: the stored size is always accepted")
+
+
+def _shrinks_to(size, asked) -> bool:
+  """Whether (H, W) is larger than what was asked for and of the same proportions."""
+  (height, width), (asked_height, asked_width) = size, asked
+  return height > asked_height and height * asked_width == width * asked_height
 
 
 def guess(example, spec) -> str:

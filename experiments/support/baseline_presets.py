@@ -118,6 +118,8 @@ R_NEM_QUICK = {
   "decoder_size": 128,
   "hidden_size": 64,
   "relation_sizes": [64, 64, 64, 32],
+  "clip_norm": 5.0,  # as RNN-NEM's
+  "learning_rate_schedule": "trapezoidal",
   "batch_size": 32,
   "num_steps": 4_000,
 }

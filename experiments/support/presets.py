@@ -235,6 +235,16 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "learning_rate": 3e-3,
     "num_steps": 4000,
   },
+  "multi_dsprites": {
+    "data.image_size": [35, 35],
+    "data.num_train": 30_000,
+    "decoder_upsampling": 3,
+    "sigma": 0.3,
+    "kl_weight": 0.5,
+    "optimizer": "muon",
+    "learning_rate": 3e-3,
+    "num_steps": 4000,
+  },
   "multi_dsprites_binarized": {
     "data.image_size": [32, 32],
     "num_iterations": 6,

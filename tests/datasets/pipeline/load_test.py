@@ -12,7 +12,7 @@ import datasets
 from datasets import files as records
 from datasets.generators import multi_dsprites, tetrominoes
 from datasets.pipeline.order import Batches
-from tests.datasets.helpers import stored
+from tests.datasets.helpers import SPEC, stored
 
 TETRIS = datasets.get_spec("tetrominoes_quick")
 SPRITES = datasets.get_spec("multi_dsprites")
@@ -207,6 +207,20 @@ def test_crop_and_resize(tmp_path, legacy):
   (gray,) = load(str(tmp_path / "x"), spec, grayscale=True, image_size=(12, 12), **kwargs)
   mean = arrays["image"][:3, 1:13, 2:14].mean(axis=-1) / 255  # the released code's
   np.testing.assert_allclose(gray["image"][..., 0], mean, atol=1e-6)
+
+
+def test_larger_pictures_of_the_same_proportions_are_resized(files):
+  """A file that was made at another size than the spec's (CLEVR's squares) serves smaller ones."""
+  spec = dataclasses.replace(SPEC, image_size=(24, 32, 3))
+  kwargs = {"split": "all", "shuffle": False, "batch_size": 20}
+  path = str(files["compact"])
+  (whole,) = load(path, spec, image_size=(14, 14), **kwargs)
+  (half,) = load(path, spec, image_size=(7, 7), **kwargs)
+  wanted = tf.reshape(whole["image"], [20, 7, 2, 7, 2, 3])
+  np.testing.assert_allclose(half["image"], tf.reduce_mean(wanted, axis=[2, 4]), atol=1e-6)
+  for size in ((7, 8), (15, 15)):
+    with pytest.raises(datasets.DataError, match=r"image is 14 x 14 x 3, wanted 24 x 32 x 3"):
+      load(path, spec, image_size=size, **kwargs)
 
 
 @pytest.mark.parametrize("cache", [True, False])
