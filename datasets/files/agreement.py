@@ -39,7 +39,7 @@ def shapes(example, compact: bool, spec, sizes, where) -> tuple[tuple[int, ...],
     if frames and not spec.num_frames_fixed and len(image_shape) == 4:
       frames = image_shape[:1]
     size = image_shape[-3:-1]
-    if any(_shrinks_to(size, asked) for asked in sizes):
+    if any(shrinks_to(size, asked) for asked in sizes):
       accepted.append(size)
     good = [(*frames, *size, channels) for size in accepted]
     if image_shape not in good:
@@ -88,7 +88,7 @@ def shapes(example, compact: bool, spec, sizes, where) -> tuple[tuple[int, ...],
   raise AssertionError("unreachable: the stored size is always accepted")
 
 
-def _shrinks_to(size, asked) -> bool:
+def shrinks_to(size, asked) -> bool:
   """Whether (H, W) is larger than what was asked for and of the same proportions."""
   (height, width), (asked_height, asked_width) = size, asked
   return height > asked_height and height * asked_width == width * asked_height

@@ -6,6 +6,7 @@ import re
 
 from datasets import specs
 from datasets.errors import DataError
+from datasets.files.agreement import shrinks_to
 
 _NO_RECORDS = (".partial", ".log", ".json", ".lock")
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
@@ -35,7 +36,8 @@ def find_files(spec, path=None, data_dir="data", image_size=None) -> list[str]:
     path: a file, a glob pattern or a list of them; None looks for `spec.file` in `data_dir`. What
       exists under that very name is no pattern; "~" is the home folder.
     data_dir: where to look when `path` is None; never a pattern.
-    image_size: (H, W); with `path` None, a file generated at this size is taken if it is there.
+    image_size: (H, W); with `path` None, a file generated at this size is taken if it is there, or,
+      where there is none of the usual size, at a larger one of the same proportions.
 
   Raises:
     DataError: there is no such file, and the sentence says where one is to be had; or files of a
@@ -56,13 +58,12 @@ def find_files(spec, path=None, data_dir="data", image_size=None) -> list[str]:
 
 def _default_files(spec, data_dir, image_size):
   names = [spec.file]
-  if image_size is not None and tuple(image_size) != spec.image_size[:2]:
-    names = [sized_name(spec.file, image_size), *names]
   if spec.part_of and spec.released:  # a selection of a file that others may have made or fetched
-    whole = specs.SPECS[spec.part_of]
-    names += [
-      n.replace(spec.file[: -len(".tfrecords")], whole.file[: -len(".tfrecords")]) for n in names
-    ]
+    names.append(specs.SPECS[spec.part_of].file)
+  if image_size is not None and tuple(image_size) != spec.image_size[:2]:
+    exact = [sized_name(name, image_size) for name in names]
+    larger = [n for name in names for n in _larger(name, data_dir, image_size)]
+    names = [*exact, *names, *larger]
   folder = glob.escape(data_dir)
   for name in names:
     # `recode --shards` writes name-00000-of-00010 for name.
@@ -71,6 +72,15 @@ def _default_files(spec, data_dir, image_size):
         return _no_folder(found, spec)
   missing = os.path.join(data_dir, spec.file)
   raise DataError(f"{missing} does not exist: {how_to_get(spec, data_dir.rstrip('/') or '.')}")
+
+
+def _larger(name, folder, image_size):
+  """Names under which files of larger sizes that shrink to this one lie, the smallest first."""
+  stem, extension = map(re.escape, os.path.splitext(name))
+  pattern = re.compile(rf"{stem}_(\d+)x(\d+){extension}(-\d{{5}}-of-\d{{5}})?")
+  matches = map(pattern.fullmatch, os.listdir(folder) if os.path.isdir(folder) else [])
+  sizes = {(int(found[1]), int(found[2])) for found in matches if found}
+  return [sized_name(name, size) for size in sorted(sizes) if shrinks_to(size, image_size)]
 
 
 def _matching(pattern):

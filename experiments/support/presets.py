@@ -252,6 +252,19 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "kl_weight": 0.8,
     "num_steps": 2000,
   },
+  "clevr6": {
+    "data.name": "clevr6",  # a file of its own, which can be rendered at this size; else CLEVR's
+    "data.image_size": [48, 48],
+    "data.num_train": None,
+    "data.num_validation": 320,
+    "data.num_test": 320,
+    "decoder_upsampling": 3,
+    "sigma": 0.2,  # objects are less unlike the ground than sprites
+    "kl_weight": 0.5,
+    "optimizer": "muon",
+    "learning_rate": 3e-3,
+    "num_steps": 4000,
+  },
   "objects_room_flights": {
     "data.image_size": [32, 32],
     "data.num_frames": 8,

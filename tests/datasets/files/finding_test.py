@@ -67,6 +67,21 @@ def test_a_selection_is_read_from_the_whole_only_where_it_was_released(tmp_path)
   assert files.find_files(spec, data_dir=tmp_path) == [own]
 
 
+def test_a_larger_file_of_the_same_proportions_is_found_last(tmp_path):
+  spec = datasets.get_spec("clevr6")
+  larger, _, _ = _touch(
+    tmp_path, *(f"clevr6_train_{size}.tfrecords" for size in ("64x64", "128x128", "120x160"))
+  )
+  for size, found in (((48, 48), [larger]), ((64, 64), [larger])):
+    assert files.find_files(spec, data_dir=tmp_path, image_size=size) == found
+  with pytest.raises(datasets.DataError, match=r"clevr6_train.tfrecords does not exist"):
+    files.find_files(spec, data_dir=tmp_path, image_size=(48, 49))
+  (whole,) = _touch(tmp_path, "clevr_with_masks_train.tfrecords")
+  assert files.find_files(spec, data_dir=tmp_path, image_size=(48, 48)) == [whole]
+  (exact,) = _touch(tmp_path, "clevr6_train_48x48.tfrecords")
+  assert files.find_files(spec, data_dir=tmp_path, image_size=(48, 48)) == [exact]
+
+
 def test_the_home_folder(tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path))
   (path,) = _touch(tmp_path, "tetrominoes_train.tfrecords")
