@@ -22,6 +22,7 @@ from experiments.support.results import Results
 from experiments.support.settings import OtherData, StudySettings, Whole
 from experiments.support.subjects import Config, Subject, beside, open_run, scenes
 from iodine import plotting, tracking
+from iodine.config import Count
 from iodine.plotting.animation import write_clip
 
 
@@ -29,10 +30,13 @@ class TrackingSettings(StudySettings):
   """See `StudySettings`; `num_iterations` is T of the single frames.
 
   Attributes:
+    first_iterations: how often the first frame of a clip is looked at, until its objects are found;
+      the others are looked at once.
     num_shown: clips that are drawn.
     yardsticks: score single frames and chance as well.
   """
 
+  first_iterations: Count = 1
   num_shown: Whole = 3
   yardsticks: bool = True
 
@@ -55,6 +59,7 @@ def track(_run, _config):
     _config["seed"],
     _config["yardsticks"],
     _config["num_iterations"],
+    _config["first_iterations"],
   )
   write(results, found, subject.step)
   draw(results, subject, _config)
@@ -98,7 +103,7 @@ def draw(results: Results, subject: Subject, config: Config) -> None:
   """Figures and GIFs of the first clips."""
   if not config["num_shown"]:
     return
-  tracker = tracking.Tracker(subject.model, config["num_slots"])
+  tracker = tracking.Tracker(subject.model, config["num_slots"], config["first_iterations"])
   batches = scenes(subject, config, num_images=config["num_shown"])
   shown = itertools.islice(clips.clips_of(batches), config["num_shown"])
   for number, (frames, true_masks) in enumerate(shown):

@@ -40,18 +40,21 @@ class Tracker:
   Args:
     model: a SlotModel that iterates.
     num_slots: K, the model's by default.
+    first_iterations: how often the first frame is looked at, the others once: n > 1 prepends it
+      n - 1 times, and its prediction has seen it as often.
 
   Raises:
     UserError: the model does not iterate, or K is too small.
   """
 
-  def __init__(self, model: SlotModel, num_slots: int | None = None):
+  def __init__(self, model: SlotModel, num_slots: int | None = None, first_iterations: int = 1):
     if not model.ITERATES:
       raise UserError(
         f"clips need a model that iterates, a frame an iteration: this is {model.config.model}"
       )
     model.check_counts(None, num_slots)
     self._model, self._num_slots = model, num_slots
+    self._before = first_iterations - 1
     self._run = tf.function(self._decodes, reduce_retracing=True, autograph=False)
 
   def __call__(self, clips, seed: int = 0, first_index: int = 0) -> Tracked:
@@ -84,7 +87,8 @@ class Tracker:
   def _decodes(self, clips, seed, first_index):
     """means, masks, reconstructions [T + 1, B, ...] and the two nll [2][T, B]."""
     # The last frame twice: its second decode has seen it, and its own score is not looked at.
-    clips = tf.concat([clips, clips[:, -1:]], axis=1)
+    first = tf.repeat(clips[:, :1], self._before, axis=1)
+    clips = tf.concat([first, clips, clips[:, -1:]], axis=1)
     length = tf.shape(clips)[1]
 
     def keep(output, frame, d):
@@ -101,7 +105,7 @@ class Tracker:
       num_slots=self._num_slots,
       noise=Noise(seed, tf.constant(0), first_index),
     ).kept
-    means, masks, reconstruction, scores = kept
+    means, masks, reconstruction, scores = (value[self._before :] for value in kept)
     return means, masks, reconstruction, (scores[:-1, 0], scores[1:, 1])
 
 

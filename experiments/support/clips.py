@@ -119,6 +119,7 @@ def score(
   seed: int = 0,
   yardsticks: bool = False,
   still_iterations: int | None = None,
+  first_iterations: int = 1,
 ) -> dict[str, Scores]:
   """Scores a model on clips.
 
@@ -131,11 +132,12 @@ def score(
     yardsticks: also what the slots' memory is measured by: the same model on each frame alone,
       and chance.
     still_iterations: T of the frames alone; the model's by default.
+    first_iterations: how often a clip's first frame is looked at (`tracking.Tracker`).
 
   Returns:
     dict from PREDICTED, UPDATED (and STILL, CHANCE) to Scores; CHANCE needs two clips and masks.
   """
-  tracker = tracking.Tracker(model, num_slots)
+  tracker = tracking.Tracker(model, num_slots, first_iterations)
   still = inference.Inference(model, still_iterations, num_slots) if yardsticks else None
   found: dict[str, Scores] = {}
   first, before = 0, None

@@ -55,6 +55,16 @@ def test_a_frame_is_predicted_by_those_before_it_and_found_by_those_up_to_it(cli
       np.testing.assert_allclose(decoded.mse[:, t], error, rtol=1e-9)
 
 
+def test_the_first_frame_can_be_looked_at_longer(clip):
+  model = Iodine(CONFIG)
+  model.create_variables()
+  found = tracking.Tracker(model, first_iterations=3)(clip, seed=5)
+  longer = tracking.Tracker(model)(clip[:, [0, 0, 0, 1, 2]], seed=5)
+  for ours, theirs in zip(found, longer, strict=True):
+    for name, value in ours._asdict().items():
+      np.testing.assert_allclose(value, getattr(theirs, name)[:, 2:], err_msg=name)
+
+
 def test_a_clip_of_one_frame(clip):
   model = Iodine(CONFIG)
   model.create_variables()
