@@ -1,9 +1,13 @@
 """The models in the repository do what their metadata say, on scenes made anew."""
 
+import importlib.util
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 
 import iodine
 from datasets import generate
@@ -37,6 +41,20 @@ def test_multi_dsprites(tmp_path):
   known = iodine.load(folder).metadata
   assert known["num_images"] == scores["num_images"] == 320
   assert abs(scores["ari_fg"] - known["ari_fg"]) < 0.08  # four standard errors of the difference
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("mitsuba"), reason="scenes need Mitsuba")
+def test_clevr6(tmp_path):
+  # in a process of its own: Mitsuba does not bear TensorFlow beside it
+  words = ["clevr6", "--num", "48", "--image-size", "48", "--quality", "quick", "--seed", "2026"]
+  command = [sys.executable, "-m", "datasets.generate", *words, "--out", str(tmp_path)]
+  subprocess.run(command, check=True, cwd=MODELS.parent, capture_output=True)
+  data = {"dir": str(tmp_path), "num_train": 0, "num_validation": 0, "num_test": 48}
+  folder = MODELS / "clevr6"
+  scores = scoring.evaluate_run(folder, tmp_path / "scores", data=data)["summary"]
+  known = iodine.load(folder).metadata
+  assert (known["num_images"], scores["num_images"]) == (320, 48)
+  assert abs(scores["ari_fg"] - known["ari_fg"]) < 0.1
 
 
 def test_models_are_small():

@@ -263,18 +263,19 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "kl_weight": 0.5,
     "optimizer": "muon",
     "learning_rate": 3e-3,
-    "num_steps": 4000,
+    "num_steps": 2000,
   },
   "objects_room_flights": {
     "data.image_size": [32, 32],
     "data.num_frames": 8,
     "data.num_train": None,
     "num_iterations": 8,
-    "sigma": 0.4,
-    "kl_weight": 0.2,
-    "learning_rate": 1e-3,
-    "decoder_upsampling": 3,  # as tetrominoes, whose model fits: init_from=models/tetrominoes
-    "batch_size": 8,
+    "sigma": 0.15,  # objects are small
+    "kl_weight": 0.5,
+    "optimizer": "muon",
+    "learning_rate": 3e-3,
+    "decoder_upsampling": 3,  # as clevr6, whose model fits: init_from=models/clevr6
+    "batch_size": 16,
     "recompute": False,
     "num_steps": 4000,
   },
