@@ -42,8 +42,6 @@ CELLS = {
   "shapes": ("iodine", "r_nem", "rnn_nem"),
   "tetrominoes": ("iodine", "monet"),
 }
-# What two cores can train: all models of a row see the same images.
-QUICK_SIZE = {"clevr6": 32, "multi_dsprites": 35, "multi_dsprites_binarized": 32}
 HELD_OUT = 320  # images (Sec. 4.1)
 
 
@@ -139,8 +137,6 @@ def _data(preset, config):
   """What a training changes of a preset's data."""
   own = config["data"]["dir"]
   changes = {} if own == "run" else {"data.dir": own}
-  if config["budget"] == "quick" and preset in QUICK_SIZE:
-    changes["data.image_size"] = [QUICK_SIZE[preset]] * 2
   if config["num_scenes"] is None:
     return changes
   held_out = min(HELD_OUT, config["num_scenes"] // 4)
@@ -181,7 +177,9 @@ def generated(data: Mapping[str, Any], num_scenes: int | None) -> bool:
   number = num_scenes or data["num_train"] + data["num_validation"] + data["num_test"]
   print(f"{spec.name}: generating {number:,} scenes", flush=True)
   workers = max(2, os.cpu_count() or 2)  # rendering must not happen in a process with TensorFlow
-  generate.generate(spec, number, data["dir"], workers=workers)
+  small = spec.rendered and data["image_size"] is not None  # a fraction of the time
+  size = {"image_size": tuple(data["image_size"])} if small else {}
+  generate.generate(spec, number, data["dir"], workers=workers, **size)
   return True
 
 

@@ -37,7 +37,7 @@ scores = {"ari_fg": ari, "ari": 0.1, "covering": 0.2, "mse": 0.3, "kl": None, "n
 @pytest.fixture
 def played(tmp_path, monkeypatch):
   """Sets which model's second seed fails; data are not made."""
-  monkeypatch.setattr(table1, "generated", lambda data, num: data["name"] != "clevr")
+  monkeypatch.setattr(table1, "generated", lambda data, num: data["name"] != "clevr6")
 
   def play(fails):
     script = tmp_path / "player.py"
@@ -54,15 +54,25 @@ def test_the_cells_are_the_papers_and_every_training_is_valid():
   assert words["shapes,r_nem,seed=2"] == ["shapes", "r_nem", "quick", "num_steps=9", "seed=2"]
   for own in words.values():
     assert command.configure(own)["num_steps"] == 9
-  by_size = {}
+  scenes = {}
   for own in words.values():
-    data = command.configure(own)["data"]
-    by_size.setdefault(own[0], set()).add(str(data["image_size"]))
-  assert all(len(sizes) == 1 for sizes in by_size.values())  # what is compared is alike
+    scenes.setdefault(own[0], set()).add(str(command.configure(own)["data"]))
+  assert all(len(of_row) == 1 for of_row in scenes.values())  # what is compared is alike
   paper = table1.jobs(settings(table1, budget="paper", seeds=1, models="monet"))
   assert [shlex.join(job.words([])) for job in paper] == [
     f"{preset} monet seed=1" for preset in ("clevr6", "multi_dsprites", "tetrominoes")
   ]
+
+
+def test_scenes_are_rendered_at_the_size_that_is_trained(tmp_path, monkeypatch):
+  asked = []
+  record = lambda spec, num, out, workers, **rest: asked.append((spec.name, num, rest))
+  monkeypatch.setattr(table1.generate, "generate", record)
+  for words in (["clevr6", "monet", "quick"], ["tetrominoes", "data.image_size=[14,14]"]):
+    data = command.configure([*words, f"data.dir={tmp_path}"])["data"]
+    assert table1.generated(data, 48)
+  assert asked == [("clevr6", 48, {"image_size": (48, 48)}), ("tetrominoes", 48, {})]
+  assert not table1.generated(command.configure(["clevr6", f"data.dir={tmp_path}"])["data"], None)
 
 
 def test_few_scenes_leave_some_to_be_scored():
