@@ -12,16 +12,24 @@ _NO_RECORDS = (".partial", ".log", ".json", ".lock")
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
 
 
-def how_to_get(spec, data_dir="data") -> str:
-  """A phrase that says where the released file is to be had, and how a substitute is made."""
+def how_to_get(spec, data_dir="data", image_size=None) -> str:
+  """A phrase that says where the released file is to be had, and how a substitute is made.
+
+  Args:
+    spec: a DatasetSpec.
+    data_dir: where the file belongs.
+    image_size: (H, W) that is wanted: a square is rendered at this size, in a fraction of the time.
+  """
   ways = []
   if spec.released:
     ways.append(f"download {spec.released} into {data_dir}/")
   if spec.generator:
     number = min(spec.num_train or 1000, 100_000)
     number = number + 640 if number > 1000 else number
+    square = spec.rendered and image_size is not None and image_size[0] == image_size[1]
+    size = f" --image-size {image_size[0]}" if square else ""
     ways.append(
-      f"`python -m datasets.generate {spec.generate_args} --num {number} --out {data_dir}`"
+      f"`python -m datasets.generate {spec.generate_args} --num {number}{size} --out {data_dir}`"
     )
   if len(ways) == 1 and spec.generator:
     return f"generate it with {ways[0]}"
@@ -71,7 +79,8 @@ def _default_files(spec, data_dir, image_size):
       if found := _whole_sets(_files_only(glob.glob(os.path.join(folder, pattern)))):
         return _no_folder(found, spec)
   missing = os.path.join(data_dir, spec.file)
-  raise DataError(f"{missing} does not exist: {how_to_get(spec, data_dir.rstrip('/') or '.')}")
+  ways = how_to_get(spec, data_dir.rstrip("/") or ".", image_size)
+  raise DataError(f"{missing} does not exist: {ways}")
 
 
 def _larger(name, folder, image_size):
