@@ -86,8 +86,8 @@ def _default_files(spec, data_dir, image_size):
 def _larger(name, folder, image_size):
   """Names under which files of larger sizes that shrink to this one lie, the smallest first."""
   stem, extension = map(re.escape, os.path.splitext(name))
-  pattern = re.compile(rf"{stem}_(\d+)x(\d+){extension}(-\d{{5}}-of-\d{{5}})?")
-  matches = map(pattern.fullmatch, os.listdir(folder) if os.path.isdir(folder) else [])
+  pattern = re.compile(rf"{stem}_(\d+)x(\d+){extension}")  # of a file or of its shards
+  matches = map(pattern.match, os.listdir(folder) if os.path.isdir(folder) else [])
   sizes = {(int(found[1]), int(found[2])) for found in matches if found}
   return [sized_name(name, size) for size in sorted(sizes) if shrinks_to(size, image_size)]
 

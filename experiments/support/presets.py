@@ -225,14 +225,20 @@ QUICK: Values = {
 }
 
 
+MUON: Values = {"optimizer": "muon", "learning_rate": 3e-3}
+# whatever a file holds that was generated for this: all scenes but these train
+ALL_BUT_HELD_OUT: Values = {
+  "data.num_train": None,
+  "data.num_validation": 320,
+  "data.num_test": 320,
+}
 QUICK_OF_PRESET: dict[str, Values] = {
   "tetrominoes": {
     "decoder_upsampling": 3,
     "sigma": 0.3,
     "kl_weight": 1.0,
     "mask_entropy_weight": 0.02,  # else black belongs to nobody, and a slot is left to split pieces
-    "optimizer": "muon",
-    "learning_rate": 3e-3,
+    **MUON,
     "num_steps": 4000,
   },
   "multi_dsprites": {
@@ -241,8 +247,7 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "decoder_upsampling": 3,
     "sigma": 0.3,
     "kl_weight": 0.5,
-    "optimizer": "muon",
-    "learning_rate": 3e-3,
+    **MUON,
     "num_steps": 4000,
   },
   "multi_dsprites_binarized": {
@@ -255,14 +260,11 @@ QUICK_OF_PRESET: dict[str, Values] = {
   "clevr6": {
     "data.name": "clevr6",  # a file of its own, which can be rendered at this size; else CLEVR's
     "data.image_size": [48, 48],
-    "data.num_train": None,
-    "data.num_validation": 320,
-    "data.num_test": 320,
+    **ALL_BUT_HELD_OUT,
     "decoder_upsampling": 3,
     "sigma": 0.2,  # objects are less unlike the ground than sprites
     "kl_weight": 0.5,
-    "optimizer": "muon",
-    "learning_rate": 3e-3,
+    **MUON,
     "num_steps": 2000,
   },
   "objects_room_flights": {
@@ -272,8 +274,7 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "num_iterations": 8,
     "sigma": 0.15,  # objects are small
     "kl_weight": 0.5,
-    "optimizer": "muon",
-    "learning_rate": 3e-3,
+    **MUON,
     "decoder_upsampling": 3,  # as clevr6, whose model fits: init_from=models/clevr6
     "batch_size": 16,
     "recompute": False,
@@ -289,24 +290,18 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "num_steps": 4000,
   },
   "textured_mnist": {
-    "data.num_train": None,
-    "data.num_validation": 320,
-    "data.num_test": 320,
+    **ALL_BUT_HELD_OUT,
     "decoder_upsampling": 2,
     "num_steps": 2000,
   },
   "textured_mnist_single": {
-    "data.num_train": None,
-    "data.num_validation": 320,
-    "data.num_test": 320,
+    **ALL_BUT_HELD_OUT,
     "decoder_upsampling": 2,
     "num_steps": 2000,
   },
   "clevr6_grayscale": {
     "data.image_size": [64, 64],
-    "data.num_train": None,
-    "data.num_validation": 320,
-    "data.num_test": 320,
+    **ALL_BUT_HELD_OUT,
     "decoder_upsampling": 4,
     "num_steps": 4000,
   },

@@ -81,6 +81,7 @@ def test_modifiers_combine_and_updates_win():
   assert config["likelihood"] == "logistic"
   assert config["latent_size"] == presets.QUICK["latent_size"]
   assert resolved("tetrominoes", "quick", num_steps=9)["num_slots"] == 4
+  assert resolved("tetrominoes", "quick", num_steps=9)["optimizer"] == "muon"
   assert resolved("shapes", "quick")["num_slots"] == presets.SCENES["shapes"]["num_slots"]
 
 
