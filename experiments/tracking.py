@@ -31,12 +31,12 @@ class TrackingSettings(StudySettings):
 
   Attributes:
     first_iterations: how often the first frame of a clip is looked at, until its objects are found;
-      the others are looked at once.
+      the others are looked at once. As in training by default.
     num_shown: clips that are drawn.
     yardsticks: score single frames and chance as well.
   """
 
-  first_iterations: Count = 1
+  first_iterations: Count | None = None
   num_shown: Whole = 3
   yardsticks: bool = True
 

@@ -176,6 +176,8 @@ class IodineConfig(ModelConfig):
       owns it, and so is the KL: a small weight makes one slot own it.
     objective: of sequences, what a frame's decode is scored against: "next_step", the frame that is
       to come (A.1), or "reconstruction", the last one seen.
+    first_iterations: of sequences, how many of the T iterations the first frame takes, until its
+      objects are found; each of the others takes one. 1 is the paper's.
   """
 
   model: Literal["iodine"] = "iodine"
@@ -186,10 +188,12 @@ class IodineConfig(ModelConfig):
   released: ReleasedConfig = ReleasedConfig()
   mask_entropy_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
   objective: Literal["next_step", "reconstruction"] = "next_step"
+  first_iterations: Count = 1
 
   FREE: ClassVar[frozenset[str]] = ModelConfig.FREE | {
     "sigma",
     "kl_weight",
     "mask_entropy_weight",
     "objective",
+    "first_iterations",
   }

@@ -82,7 +82,7 @@ class Evaluator:
         mask = timeline.target(mask, d)
       return _scores(output, frame.target, mask, self._num_background)
 
-    timeline = model.timeline(unroll.iterations(model, batch["image"], self._num_iterations))
+    timeline = unroll.timeline_of(model, batch["image"], self._num_iterations)
     return unroll.fold(
       model,
       batch["image"],

@@ -73,7 +73,7 @@ def collect(model, batches, num_iterations=None, num_slots=None, num_background=
     first += len(decoded.masks)
     mask = batch.get("mask")
     if mask is not None and mask.shape.rank == 6:  # of a video, the last frame that was decoded
-      timeline = model.timeline(unroll.iterations(model, batch["image"], num_iterations))
+      timeline = unroll.timeline_of(model, batch["image"], num_iterations)
       mask = timeline.target(mask, timeline.num_decodes - 1)
     latents = decoded.latents
     parts.append(

@@ -70,6 +70,11 @@ class SlotModel(snt.Module, abc.ABC):
     """The decodes of T iterations, T a number or a tensor: one, unless the model says otherwise."""
     return unroll.Timeline(1, tf.ones([1]))
 
+  @property
+  def first_iterations(self) -> int:
+    """How many iterations the first frame of a sequence takes; each of the others takes one."""
+    return getattr(self.config, "first_iterations", 1)
+
   def iterations_of(self, num_frames: int) -> int:
     """T of a sequence that is used to its last frame."""
     return num_frames

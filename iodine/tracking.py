@@ -40,21 +40,26 @@ class Tracker:
   Args:
     model: a SlotModel that iterates.
     num_slots: K, the model's by default.
-    first_iterations: how often the first frame is looked at, the others once: n > 1 prepends it
-      n - 1 times, and its prediction has seen it as often.
+    first_iterations: how often the first frame is looked at, the others once; the model's by
+      default. With n > 1 the first frame's prediction has seen it n - 1 times.
 
   Raises:
     UserError: the model does not iterate, or K is too small.
   """
 
-  def __init__(self, model: SlotModel, num_slots: int | None = None, first_iterations: int = 1):
+  def __init__(
+    self,
+    model: SlotModel,
+    num_slots: int | None = None,
+    first_iterations: int | None = None,
+  ):
     if not model.ITERATES:
       raise UserError(
         f"clips need a model that iterates, a frame an iteration: this is {model.config.model}"
       )
     model.check_counts(None, num_slots)
     self._model, self._num_slots = model, num_slots
-    self._before = first_iterations - 1
+    self._first = model.first_iterations if first_iterations is None else first_iterations
     self._run = tf.function(self._decodes, reduce_retracing=True, autograph=False)
 
   def __call__(self, clips, seed: int = 0, first_index: int = 0) -> Tracked:
@@ -87,12 +92,13 @@ class Tracker:
   def _decodes(self, clips, seed, first_index):
     """means, masks, reconstructions [T + 1, B, ...] and the two nll [2][T, B]."""
     # The last frame twice: its second decode has seen it, and its own score is not looked at.
-    first = tf.repeat(clips[:, :1], self._before, axis=1)
-    clips = tf.concat([first, clips, clips[:, -1:]], axis=1)
-    length = tf.shape(clips)[1]
+    clips = tf.concat([clips, clips[:, -1:]], axis=1)
+    waits = self._first - 1
+    num_decodes = tf.shape(clips)[1] + waits
 
     def keep(output, frame, d):
-      before, after = clips[:, d], clips[:, tf.maximum(d - 1, 0)]
+      before, after = (tf.maximum(d - waits - seen, 0) for seen in (0, 1))
+      before, after = clips[:, before], clips[:, after]
       scores = tf.stack([_nll(self._model, image, output) for image in (before, after)])
       return output.means, output.masks, output.reconstruction, scores
 
@@ -101,11 +107,12 @@ class Tracker:
       self._model,
       clips,
       keep,
-      num_iterations=length + more,
+      num_iterations=num_decodes + more,
       num_slots=self._num_slots,
       noise=Noise(seed, tf.constant(0), first_index),
+      first_iterations=self._first,
     ).kept
-    means, masks, reconstruction, scores = (value[self._before :] for value in kept)
+    means, masks, reconstruction, scores = (value[waits:] for value in kept)
     return means, masks, reconstruction, (scores[:-1, 0], scores[1:, 1])
 
 

@@ -37,6 +37,11 @@ class Timeline(NamedTuple):
   input_lag: int = 0
   target_lag: int = 0
 
+  def waiting(self, first_iterations) -> "Timeline":
+    """The same decodes where the first frame of a sequence takes so many of them, not one."""
+    wait = first_iterations - 1
+    return self._replace(input_lag=self.input_lag + wait, target_lag=self.target_lag + wait)
+
   def frame(self, images: tf.Tensor, decode) -> Frame:
     """Frame of decode d: of images [B, H, W, C] always these, of a sequence [B, T, H, W, C] two."""
     if images.shape.rank == 4:
@@ -96,7 +101,7 @@ def unroll(
   Raises:
     UserError: the sequence is too short.
   """
-  timeline = model.timeline(iterations(model, images, num_iterations))
+  timeline = timeline_of(model, images, num_iterations)
   check_frames(timeline, images)
   num_slots = model.config.num_slots if num_slots is None else num_slots
 
@@ -147,6 +152,7 @@ def fold(
   num_slots=None,
   noise: Noise,
   final_state: bool = False,
+  first_iterations: int | None = None,
 ) -> Folded:
   """An inference in a loop of the graph: the memory is that of one iteration, T may be a tensor.
 
@@ -158,11 +164,12 @@ def fold(
     num_slots: K, a number or a tensor.
     noise: of iteration 0.
     final_state: apply the update behind the last decode too.
+    first_iterations: see `timeline_of`.
 
   Returns:
     Folded.
   """
-  timeline = model.timeline(iterations(model, images, num_iterations))
+  timeline = timeline_of(model, images, num_iterations, first_iterations)
   check_frames(timeline, images)
   num_slots = model.config.num_slots if num_slots is None else num_slots
   last = tf.convert_to_tensor(timeline.num_decodes) - 1
@@ -236,10 +243,20 @@ def stream(model, frames, num_slots: int | None = None, seed=(0, 1)) -> Iterator
     yield output
 
 
-def iterations(model, images: tf.Tensor, num_iterations=None):
-  """T where none is given: the configuration's, or as many as a sequence has frames for."""
-  if num_iterations is not None:
-    return num_iterations
-  if images.shape.rank == 4:
-    return model.config.num_iterations
-  return model.iterations_of(images.shape[1])
+def timeline_of(
+  model, images: tf.Tensor, num_iterations=None, first_iterations: int | None = None
+) -> Timeline:
+  """The decodes of an inference.
+
+  Args:
+    model: a SlotModel.
+    images: [B, H, W, C], or [B, T, H, W, C] for a sequence.
+    num_iterations: T; by default the configuration's, or as many as a sequence has frames for.
+    first_iterations: of a sequence, how many of them the first frame takes; the model's by default.
+  """
+  first = model.first_iterations if first_iterations is None else first_iterations
+  if num_iterations is None:
+    num_iterations = model.config.num_iterations
+    if images.shape.rank == 5:
+      num_iterations = model.iterations_of(images.shape[1] + first - 1)
+  return model.timeline(num_iterations).waiting(first)

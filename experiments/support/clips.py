@@ -119,7 +119,7 @@ def score(
   seed: int = 0,
   yardsticks: bool = False,
   still_iterations: int | None = None,
-  first_iterations: int = 1,
+  first_iterations: int | None = None,
 ) -> dict[str, Scores]:
   """Scores a model on clips.
 
@@ -132,7 +132,7 @@ def score(
     yardsticks: also what the slots' memory is measured by: the same model on each frame alone,
       and chance.
     still_iterations: T of the frames alone; the model's by default.
-    first_iterations: how often a clip's first frame is looked at (`tracking.Tracker`).
+    first_iterations: how often a clip's first frame is looked at; the model's by default.
 
   Returns:
     dict from PREDICTED, UPDATED (and STILL, CHANCE) to Scores; CHANCE needs two clips and masks.

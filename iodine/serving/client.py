@@ -193,8 +193,8 @@ class Model:
 
     Args:
       frames: of one clip, each [H, W, C]; see the class.
-      first_iterations: on the first frame: one for a model of sequences, else T of training, in
-        which a model of single images finds the objects that it is then to follow.
+      first_iterations: on the first frame: as in training for a model of sequences, else T of
+        training, in which a model of single images finds the objects that it is then to follow.
       num_iterations: on each of the others.
       num_slots: K, that of training by default.
       seed: int, or int32 [2].
@@ -207,7 +207,9 @@ class Model:
       UserError: as `refine`; there is no frame.
     """
     if first_iterations is None:
-      first_iterations = 1 if self.metadata.get("num_frames") else self.metadata["num_iterations"]
+      model = self.metadata["model"]
+      video = self.metadata.get("num_frames")
+      first_iterations = model.get("first_iterations", 1) if video else model["num_iterations"]
     first = _count("first_iterations", first_iterations, 1, 1)
     others = _count("num_iterations", num_iterations, 1, 1)
     state, before = self.start(1, num_slots, seed), None

@@ -313,7 +313,7 @@ class Trainer:
     images, true_mask = batch["image"], batch.get("mask")
     if images.shape.rank == 4:
       return images, true_mask
-    timeline = self.model.timeline(unroll.iterations(self.model, images, num_iterations))
+    timeline = unroll.timeline_of(self.model, images, num_iterations)
     last = timeline.num_decodes - 1
     masks = None if true_mask is None else timeline.target(true_mask, last)
     return timeline.target(images, last), masks

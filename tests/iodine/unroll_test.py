@@ -65,6 +65,21 @@ def test_decode_d_is_scored_against_its_frame(models, clip, final, objective, nu
 
 
 @pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize("objective", ["next_step", "reconstruction"])
+def test_the_first_frame_may_take_several_iterations(models, clip, final, objective):
+  """As if it stood still at first; the number of iterations follows."""
+  model = models[final, objective]
+  waiting = Iodine(model.config.replace(first_iterations=3))
+  waiting.create_variables()
+  for ours, theirs in zip(waiting.variables, model.variables, strict=True):
+    ours.assign(theirs)
+  found = waiting(clip[:, :2], seed=SEED)
+  still = model(tf.gather(clip, [0, 0, 0, 1], axis=1), seed=SEED)
+  for name in ("nll", "loss", "masks"):
+    np.testing.assert_allclose(getattr(found, name), getattr(still, name), rtol=1e-10)
+
+
+@pytest.mark.parametrize("final", [False, True])
 def test_a_sequence_is_used_to_its_last_frame(models, clip, final):
   """T frames take T refinements, or T - 1 of the released code with its T + 1 decodes."""
   model = models[final, "next_step"]
