@@ -24,9 +24,10 @@ train: install $(DATA)
 $(DATA): | install
 	$(RUN) -m datasets.generate tetrominoes --num 60640 --out data/
 
-# A process a core: building and tracing small models, most of a test, uses one.
+# A process a core, for building and tracing small models, most of a test, uses one; and one more, for
+# some tests wait for processes of their own.
 test: install
-	$(RUN) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest --numprocesses $$($(RUN) -c "import os; print(os.cpu_count() + 1)") --dist loadfile --no-loadscope-reorder
 
 notebooks: install
 	$(RUN) -m notebooks.execute

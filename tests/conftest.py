@@ -21,6 +21,7 @@ tf.config.set_logical_device_configuration(
 # tests start as a process of its own has the optimizer, as users have it.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
+# Tracing makes objects by the million, and few of them are garbage: another tenth.
 gc.set_threshold(200_000, 20, 50)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -9,7 +9,13 @@ import pytest
 from notebooks import execute
 
 PATHS = execute.notebooks()
-SHORTER = {"04_train_your_own": [("NUM_STEPS = 40", "NUM_STEPS = 6")]}  # two trainings
+SHORTER = {  # two trainings
+  "04_train_your_own": [
+    ("NUM_STEPS = 40", "NUM_STEPS = 3"),
+    ("learning_rate=1e-3, batch_size=32", "learning_rate=1e-3, batch_size=4"),
+    ("num_test=100", "num_test=20"),
+  ]
+}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -110,14 +110,19 @@ R_NEM_OF_PRESET = {
   "shapes": {"num_slots": 4, "encoder_channels": [32, 64], "decoder_channels": [64, 32]},
   "multi_dsprites_binarized": {"num_slots": 4},
 }
+# A memory of 64 and the mean loss of all steps draws the whole image in every slot; 32 units hold one
+# sprite each.
 R_NEM_QUICK = {
-  "num_iterations": 8,
+  "num_iterations": 12,
   "encoder_channels": [8, 16, 32],
   "decoder_channels": [32, 16, 8],
   "encoder_size": 128,
   "decoder_size": 128,
-  "hidden_size": 64,
+  "hidden_size": 32,
   "relation_sizes": [64, 64, 64, 32],
+  "flip_probability": 0.1,  # these three as RNN-NEM's
+  "loss_steps": "last",
+  "stop_gamma": False,
   "clip_norm": 5.0,  # as RNN-NEM's
   "learning_rate_schedule": "trapezoidal",
   "batch_size": 32,

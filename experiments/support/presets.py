@@ -275,10 +275,11 @@ QUICK_OF_PRESET: dict[str, Values] = {
   },
   "objects_room_flights": {
     "data.image_size": [32, 32],
-    "data.num_frames": 8,
+    "data.num_frames": 4,
     "data.num_train": None,
     "num_iterations": 8,
-    "sigma": 0.15,  # objects are small
+    "first_iterations": 5,  # to find what is there, then follow it; a clip may be longer than these
+    "sigma": 0.12,  # objects are small
     "kl_weight": 0.5,
     **MUON,
     "decoder_upsampling": 3,  # as clevr6, whose model fits: init_from=models/clevr6
