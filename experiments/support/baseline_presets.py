@@ -110,8 +110,8 @@ R_NEM_OF_PRESET = {
   "shapes": {"num_slots": 4, "encoder_channels": [32, 64], "decoder_channels": [64, 32]},
   "multi_dsprites_binarized": {"num_slots": 4},
 }
-# A memory of 64 and the mean loss of all steps draws the whole image in every slot; 32 units hold one
-# sprite each.
+# With a memory of 64 and the mean loss of all steps every slot draws the whole image; 32 units hold
+# one sprite each.
 R_NEM_QUICK = {
   "num_iterations": 12,
   "encoder_channels": [8, 16, 32],

@@ -104,19 +104,25 @@ def bundle_run(
 ) -> tuple[pathlib.Path, Metadata]:
   """Writes `folder` with all that goes with a model when it is given to others.
 
-  saved_model/, and as far as the run has them its config.json, test/metrics.json and metrics.json:
-  its curves, joined to those of the runs it was resumed from. Of paths of this machine only the
-  last part is kept. The folder stands for a run: `experiments.evaluate with run=FOLDER` scores it.
+  saved_model/, and as far as the run has them its config.json, test/metrics.json (where these are
+  the scores of the step that is exported) and metrics.json: its curves, joined to those of the runs
+  it was resumed from. Of paths of this machine only the last part is kept. The folder stands for a
+  run: `experiments.evaluate with run=FOLDER` scores it.
 
   Returns:
     (path of the SavedModel, metadata).
   """
   run, folder = pathlib.Path(run), pathlib.Path(folder)
   path, described = export_run(run, folder / runs.SAVED_MODEL, which)
-  for name in ("config.json", "test/metrics.json"):
-    if (run / name).is_file():
+  parts = {
+    "config.json": json.loads((run / "config.json").read_text()),
+    "test/metrics.json": test_scores(run, described["step"]),
+  }
+  for name, value in parts.items():
+    (folder / name).unlink(missing_ok=True)  # of an earlier bundle
+    if value is not None:
       (folder / name).parent.mkdir(parents=True, exist_ok=True)
-      write_json(folder / name, _without_places(json.loads((run / name).read_text())))
+      write_json(folder / name, _without_places(value))
   entries = [
     entry._replace(data=_without_places(entry.data), run=pathlib.Path(entry.run).name)
     for entry in held_out.learned(run)

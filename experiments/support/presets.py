@@ -232,7 +232,7 @@ ALL_BUT_HELD_OUT: Values = {
   "data.num_validation": 320,
   "data.num_test": 320,
 }
-# objects that differ in nothing but their form, with Adam: Muon finds the state that all slots share
+# objects that differ in nothing but their form: Muon finds the state that all slots share, Adam not
 WHITE_ON_BLACK: Values = {
   "num_iterations": 6,
   "decoder_upsampling": 2,

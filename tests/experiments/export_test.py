@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -38,7 +39,7 @@ def test_a_bundle_is_the_run_without_its_checkpoints(bundle, trained_run):
 
 
 def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path, monkeypatch):
-  monkeypatch.setattr(bundles, "export_run", lambda run, out, which: (out, {}))
+  monkeypatch.setattr(bundles, "export_run", lambda run, out, which: (out, {"step": 6}))
   run = tmp_path / "resumed"
   run.mkdir()
   config = {**runs.load_config(trained_run), "resume_from": str(trained_run)}
@@ -51,6 +52,19 @@ def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path, m
   assert whole.keys() == bundled.keys()
   for name in whole:
     np.testing.assert_array_equal(bundled[name], whole[name])
+
+
+def test_a_bundle_has_the_scores_of_its_own_step_alone(trained_run, tmp_path, monkeypatch):
+  run, bundle = tmp_path / "run", tmp_path / "bundle"
+  shutil.copytree(trained_run, run)
+  for step in (6, 3):
+    (run / "test" / "metrics.json").write_text(json.dumps({"step": 3, "ari_fg": 0.5}))
+    monkeypatch.setattr(bundles, "export_run", lambda run, out, which, s=step: (out, {"step": s}))
+    bundles.bundle_run(run, bundle)
+    assert (bundle / "test" / "metrics.json").exists() == (step == 3)
+  monkeypatch.setattr(bundles, "export_run", lambda run, out, which: (out, {"step": 6}))
+  bundles.bundle_run(run, bundle)  # over the earlier one
+  assert not (bundle / "test" / "metrics.json").exists()
 
 
 def test_a_bundle_is_evaluated_like_a_run(bundle, trained_run, tiny_data, tmp_path):
