@@ -2,23 +2,30 @@
 
 import collections
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 WINDOW = 20  # logged steps that are looked at
 MIN_STEPS = 1000  # before which no model has to part
 SHARED = 0.85  # of log K: masks of a greater entropy leave every pixel to all slots
 SETTLED = 0.02  # the error has come to rest if it has fallen by less in the window
+ADVICE = {  # by the setting that a model must have for it
+  "sigma": "a wider sigma (or sigma_start with anneal_steps)",
+  "kl_weight": "a lighter kl_weight",
+  "hidden_size": "a smaller hidden_size",
+}
 
 
 class Plateau:
   """Watches a training's masks and error.
 
   Args:
-    num_slots: K.
+    num_slots: K; with one slot there is nothing to part.
+    settings: names of what can be set of the model.
   """
 
-  def __init__(self, num_slots: int):
-    self._most = math.log(num_slots) if num_slots > 1 else math.inf
+  def __init__(self, num_slots: int, settings: Collection[str] = ()):
+    self._slots, self._most = num_slots, math.log(num_slots)
+    self._advice = [advice for name, advice in ADVICE.items() if name in settings]
     self._seen = collections.deque(maxlen=WINDOW)
     self._told = False
 
@@ -29,7 +36,7 @@ class Plateau:
       step: updates so far.
       values: of `Trainer.train_step`, `mask_entropy` (nats), `used_slots` and `mse` among them.
     """
-    if self._told or not {"mask_entropy", "used_slots", "mse"} <= set(values):
+    if self._slots == 1 or self._told or not {"mask_entropy", "used_slots", "mse"} <= set(values):
       return None
     self._seen.append((values["mask_entropy"], values["used_slots"], values["mse"]))
     if step < MIN_STEPS or len(self._seen) < WINDOW:
@@ -47,8 +54,8 @@ class Plateau:
     else:
       return None
     self._told = True
+    advice = [*self._advice, "another seed", "or init_from= a model that parts easier images"]
     return (
       f"step {step}: {what}, and the error no longer falls: this model does not part its images. "
-      "What helps most: a wider sigma (or sigma_start with anneal_steps), a lighter kl_weight, "
-      "another seed, or init_from= a model that parts easier images (docs/quick.md)"
+      f"What helps most: {', '.join(advice)} (docs/quick.md)"
     )

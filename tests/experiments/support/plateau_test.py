@@ -10,9 +10,9 @@ ONE_SLOT = {"mask_entropy": 0.1, "used_slots": 1.0}
 PARTED = {"mask_entropy": 0.3, "used_slots": 3.6}
 
 
-def told(masks, error, steps=range(50, 4001, 50)):
+def told(masks, error, steps=range(50, 4001, 50), num_slots=K):
   """(step, line) of what is said in a training whose error is a function of the step."""
-  plateau = Plateau(K)
+  plateau = Plateau(num_slots, ["sigma", "latent_size"])
   lines = [(step, plateau.note(step, {**masks, "mse": error(step)})) for step in steps]
   return [(step, line) for step, line in lines if line]
 
@@ -23,6 +23,7 @@ def test_it_is_said_once_when_the_error_rests(masks, what):
   assert step == MIN_STEPS
   assert what in line
   assert "sigma" in line
+  assert "kl_weight" not in line  # the model has none
   assert "\n" not in line
 
 
@@ -36,4 +37,7 @@ def test_what_parts_or_still_learns_is_left_alone():
 def test_without_masks_there_is_nothing_to_say():
   plateau = Plateau(K)
   assert all(plateau.note(step, {"mse": 0.05}) is None for step in range(900, 2000, 10))
-  assert Plateau(1).note(2000, {**SHARED, "mse": 0.1}) is None
+
+
+def test_one_slot_parts_nothing():
+  assert told(ONE_SLOT, lambda step: 0.05, num_slots=1) == []
