@@ -44,8 +44,7 @@ class Loop:
     self._evaluator = evaluation.Evaluator(
       trainer.model, num_background=runs.dataset_spec(config["data"]).num_background
     )
-    config = trainer.model.config
-    self._plateau = Plateau(config.num_slots, config.flat())
+    self._plateau = Plateau(trainer.model.config.num_slots, trainer.model.config.flat())
     self._known_nonfinite = int(trainer.num_nonfinite.numpy())
     if config["on_nan"] == "rewind":
       trainer.checkpoints.save()  # so that there is one to go back to
