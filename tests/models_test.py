@@ -33,9 +33,10 @@ def test_tetrominoes():
   assert report["ari_fg"] == model.metadata["ari_fg"]
 
 
-def test_multi_dsprites(tmp_path):
-  folder = MODELS / "multi_dsprites"
-  generate.generate("multi_dsprites", 320, out=str(tmp_path), seed=2026, progress=False)
+@pytest.mark.parametrize("name", ["multi_dsprites", "shapes"])
+def test_scenes_that_are_drawn(name, tmp_path):
+  folder = MODELS / name
+  generate.generate(name, 320, out=str(tmp_path), seed=2026, progress=False)
   data = {"dir": str(tmp_path), "num_train": 0, "num_validation": 0}
   scores = scoring.evaluate_run(folder, tmp_path / "scores", data=data)["summary"]
   known = iodine.load(folder).metadata

@@ -163,6 +163,9 @@ VAE_QUICK = {
   "encoder_size": 128,
   "decoder_channels": [32, 32],
   "learning_rate": 1e-3,
+  "learning_rate_schedule": "trapezoidal",
+  "warmup_steps": 100,
+  "clip_norm": 5.0,  # without, the error of 4,000 steps was lost within a few
   "batch_size": 16,
   "num_steps": 6_000,
 }
