@@ -132,6 +132,7 @@ R_NEM_QUICK = {
 VAE = {
   **_PLAIN,
   "model": "vae",
+  "best_by": "nll",  # it parts nothing that could be scored
   "num_slots": 1,
   "num_iterations": 1,
   "encoder_channels": [64, 64, 64, 64],  # Watters et al. 2019, as all of the encoder
