@@ -3,6 +3,7 @@
 import pytest
 
 from experiments.support import baseline_presets as presets
+from experiments.support.settings import RunSettings
 from iodine import IodineConfig, build_model, make_config
 from iodine.training import TrainingConfig
 
@@ -20,8 +21,8 @@ FREE = {"image_size", "num_slots", "dtype", "precision", "recompute"}  # the dat
 def test_a_modifier_is_made_of_settings_and_leaves_none_of_iodine_s(name):
   modifier, of_preset, quick, size = CASES[name]
   config = make_config({**modifier, "image_size": size})
-  training = TrainingConfig.from_flat(modifier)
-  known = set(config.flat()) | set(training.flat())
+  training, run = TrainingConfig.from_flat(modifier), RunSettings.from_flat(modifier)
+  known = set(config.flat()) | set(training.flat()) | set(run.flat())
   for values in (modifier, quick, *of_preset.values()):
     assert set(values) <= known
     merged = {**modifier, **values, "image_size": size}
