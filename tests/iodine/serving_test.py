@@ -279,9 +279,10 @@ def test_a_fresh_process_without_our_code(paper, tmp_path):
   command = [sys.executable, "-c", textwrap.dedent(PLAIN), *arguments]
   subprocess.run(command, check=True, cwd=tmp_path, env=environment)
   out = np.load(tmp_path / "out.npz")
-  found = loaded.infer(images)
-  np.testing.assert_array_equal(out["masks"], found.masks)
-  np.testing.assert_array_equal(out["more"], loaded.refine(found.state, images).masks)
+  found = loaded.infer(images)  # to rounding: here TensorFlow optimizes no graphs (conftest)
+  np.testing.assert_allclose(out["masks"], found.masks, rtol=1e-5, atol=1e-7)
+  more = loaded.refine(found.state, images).masks
+  np.testing.assert_allclose(out["more"], more, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux")
