@@ -97,9 +97,8 @@ class Tracker:
     num_decodes = tf.shape(clips)[1] + waits
 
     def keep(output, frame, d):
-      before, after = (tf.maximum(d - waits - seen, 0) for seen in (0, 1))
-      before, after = clips[:, before], clips[:, after]
-      scores = tf.stack([_nll(self._model, image, output) for image in (before, after)])
+      ahead_and_seen = (unroll.frame_at(clips, d, waits + lag) for lag in (0, 1))
+      scores = tf.stack([_nll(self._model, image, output) for image in ahead_and_seen])
       return output.means, output.masks, output.reconstruction, scores
 
     more = 1 - int(self._model.timeline(1).num_decodes)  # decodes beside T: `final_decode` has one

@@ -49,11 +49,11 @@ class Timeline(NamedTuple):
     target = self.target(images, decode)
     if self.input_lag == self.target_lag:
       return Frame(target, target)
-    return Frame(_at(images, decode, self.input_lag), target)
+    return Frame(frame_at(images, decode, self.input_lag), target)
 
   def target(self, clip: tf.Tensor, decode) -> tf.Tensor:
     """What of a clip [B, T, ...] belongs to the target of decode d, true masks for instance."""
-    return _at(clip, decode, self.target_lag)
+    return frame_at(clip, decode, self.target_lag)
 
   @property
   def num_frames(self):
@@ -61,7 +61,8 @@ class Timeline(NamedTuple):
     return self.num_decodes - min(self.input_lag, self.target_lag)
 
 
-def _at(clip, decode, lag):
+def frame_at(clip: tf.Tensor, decode, lag) -> tf.Tensor:
+  """Frame `decode` - `lag` of a clip [B, T, ...], or the first."""
   return tf.gather(clip, tf.maximum(decode - lag, 0), axis=1)
 
 

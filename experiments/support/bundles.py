@@ -104,7 +104,7 @@ def bundle_run(
 ) -> tuple[pathlib.Path, Metadata]:
   """Writes `folder` with all that goes with a model when it is given to others.
 
-  saved_model/, and as far as the run has them its config.json, test/metrics.json (where these are
+  saved_model/, the run's config.json, and as far as it has them test/metrics.json (where these are
   the scores of the step that is exported) and metrics.json: its curves, joined to those of the runs
   it was resumed from. Of paths of this machine only the last part is kept. The folder stands for a
   run: `experiments.evaluate with run=FOLDER` scores it.
@@ -114,15 +114,14 @@ def bundle_run(
   """
   run, folder = pathlib.Path(run), pathlib.Path(folder)
   path, described = export_run(run, folder / runs.SAVED_MODEL, which)
-  parts = {
-    "config.json": json.loads((run / "config.json").read_text()),
-    "test/metrics.json": test_scores(run, described["step"]),
-  }
-  for name, value in parts.items():
-    (folder / name).unlink(missing_ok=True)  # of an earlier bundle
-    if value is not None:
-      (folder / name).parent.mkdir(parents=True, exist_ok=True)
-      write_json(folder / name, _without_places(value))
+  folder.mkdir(parents=True, exist_ok=True)
+  config = json.loads((run / "config.json").read_text())
+  write_json(folder / "config.json", _without_places(config))
+  scores, report = test_scores(run, described["step"]), folder / "test" / "metrics.json"
+  report.unlink(missing_ok=True)  # of an earlier bundle
+  if scores is not None:
+    report.parent.mkdir(exist_ok=True)
+    write_json(report, _without_places(scores))
   entries = [
     entry._replace(data=_without_places(entry.data), run=pathlib.Path(entry.run).name)
     for entry in held_out.learned(run)

@@ -23,7 +23,7 @@ class Plateau:
     settings: names of what can be set of the model.
   """
 
-  def __init__(self, num_slots: int, settings: Collection[str] = ()):
+  def __init__(self, num_slots: int, settings: Collection[str]):
     self._slots, self._most = num_slots, math.log(num_slots)
     self._advice = [advice for name, advice in ADVICE.items() if name in settings]
     self._seen = collections.deque(maxlen=WINDOW)

@@ -5,7 +5,6 @@ A server process imports TensorFlow once, without starting it, and forks a child
 
 import contextlib
 import dataclasses
-import gc
 import multiprocessing
 import os
 import pathlib
@@ -21,7 +20,6 @@ from experiments.train import command, commandline
 from iodine.training import Trainer
 from tests.experiments.conftest import TINY
 
-gc.set_threshold(200_000, 20, 50)  # as in tests/conftest.py
 MODULE = "tests.experiments.victims"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -270,8 +270,18 @@ PLAIN = """
 """
 
 
-def test_a_fresh_process_without_our_code(paper, tmp_path):
-  _, path, loaded = paper
+@pytest.fixture
+def optimized():
+  """TensorFlow optimizes graphs as it does for users; in other tests not (tests/conftest.py)."""
+  usual = tf.config.optimizer.get_experimental_options()
+  tf.config.optimizer.set_experimental_options({**usual, "disable_meta_optimizer": False})
+  yield
+  tf.config.optimizer.set_experimental_options(usual)
+
+
+def test_a_fresh_process_without_our_code(paper, optimized, tmp_path):
+  _, path, _ = paper
+  loaded = iodine.load(path)
   images = make_images(3)
   np.save(tmp_path / "images.npy", images)
   arguments = [str(path), str(tmp_path / "images.npy"), str(tmp_path / "out.npz")]
@@ -279,10 +289,9 @@ def test_a_fresh_process_without_our_code(paper, tmp_path):
   command = [sys.executable, "-c", textwrap.dedent(PLAIN), *arguments]
   subprocess.run(command, check=True, cwd=tmp_path, env=environment)
   out = np.load(tmp_path / "out.npz")
-  found = loaded.infer(images)  # to rounding: here TensorFlow optimizes no graphs (conftest)
-  np.testing.assert_allclose(out["masks"], found.masks, rtol=1e-5, atol=1e-7)
-  more = loaded.refine(found.state, images).masks
-  np.testing.assert_allclose(out["more"], more, rtol=1e-5, atol=1e-7)
+  found = loaded.infer(images)
+  np.testing.assert_array_equal(out["masks"], found.masks)
+  np.testing.assert_array_equal(out["more"], loaded.refine(found.state, images).masks)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux")

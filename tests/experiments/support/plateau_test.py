@@ -35,7 +35,7 @@ def test_what_parts_or_still_learns_is_left_alone():
 
 
 def test_without_masks_there_is_nothing_to_say():
-  plateau = Plateau(K)
+  plateau = Plateau(K, ["sigma"])
   assert all(plateau.note(step, {"mse": 0.05}) is None for step in range(900, 2000, 10))
 
 
