@@ -2,7 +2,11 @@
 
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only errors; before TensorFlow is imported
+# Both before TensorFlow is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # only errors
+# TensorFlow Probability and our optimizers use Keras 2; TensorFlow else imports Keras 3 as well, a
+# fifth of the time until a command begins.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import datasets
 

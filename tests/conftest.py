@@ -6,23 +6,30 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as in the experiments
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
-import tensorflow as tf
 
-# Several processes share the cores: threads for tiny operations would wait for one another.
-# Four logical devices, to test replicas. Both must be settled before TensorFlow's first operation.
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.set_logical_device_configuration(
-  tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
-)
-# Graphs that run a few times are not worth being made faster: a tenth of all tests' time. What the
-# tests start as a process of its own has the optimizer, as users have it.
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
-# Tracing makes objects by the million, and few of them are garbage: another tenth.
-gc.set_threshold(200_000, 20, 50)
+def pytest_configure(config):
+  """Sets up the process that runs tests, before TensorFlow's first operation."""
+  if getattr(config.option, "numprocesses", None):  # this one starts others, which run the tests
+    return
+  import tensorflow as tf
+
+  # Several processes share the cores: threads for tiny operations would wait for one another.
+  tf.config.threading.set_intra_op_parallelism_threads(1)
+  # Four logical devices, to test replicas.
+  tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+  )
+  # Graphs that run a few times are not worth being made faster: a tenth of all tests' time. What
+  # the tests start as a process of its own has the optimizer, as users have it.
+  tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+  # Tracing makes objects by the million, and few of them are garbage: another tenth.
+  gc.set_threshold(200_000, 20, 50)
+
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LONG = (  # they come first, so that no process ends long after the others

@@ -14,6 +14,7 @@ SHORTER = {  # two trainings
     ("NUM_STEPS = 40", "NUM_STEPS = 3"),
     ("learning_rate=1e-3, batch_size=32", "learning_rate=1e-3, batch_size=4"),
     ("num_test=100", "num_test=20"),
+    ("settings = Train", "config = config.replace(num_iterations=2)\nsettings = Train"),
   ]
 }
 

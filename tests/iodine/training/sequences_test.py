@@ -92,7 +92,7 @@ def test_going_on_with_clips_is_as_if_never_stopped(make_trainer, tmp_path):
 def test_a_stage_may_look_at_fewer_frames(make_trainer):
   """The curriculum's T cuts clips short; their first frames are the ones that are seen."""
   training = TRAINING.replace(curriculum=[{"until": 1, "num_iterations": 2}])
-  short = make_trainer(MODEL, training)
+  short = make_trainer(MODEL.replace(num_iterations=3), training)
   plain = make_trainer(MODEL, TRAINING)
   [ours], [theirs] = run(short, 1, blobs), run(plain, 1, shorter)
   for name in ours:
