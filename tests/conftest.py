@@ -4,12 +4,12 @@ import gc
 import os
 import pathlib
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as in the experiments
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
+
+import experiments  # noqa: F401  for what it settles before TensorFlow is imported
 
 
 def pytest_configure(config):

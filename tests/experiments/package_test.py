@@ -1,4 +1,4 @@
-"""What a clash of names with another package called `datasets` comes to."""
+"""What importing the experiments settles, and what a clash of package names comes to."""
 
 import pathlib
 import subprocess
@@ -9,6 +9,11 @@ import pytest
 import datasets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def test_one_keras_is_enough():
+  assert "tf_keras" in sys.modules
+  assert "keras" not in sys.modules
 
 
 @pytest.mark.parametrize("source", ["", "def load_dataset(): pass"])
