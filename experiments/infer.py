@@ -46,9 +46,9 @@ class InferSettings(Settings):
     out: every call gets a numbered folder in it.
     resize: take pictures of other sizes too.
     background: the colour behind transparent pictures.
-    num_iterations: T, the model's by default; of a video on its first frame, one by default if the
-      model has learned from videos.
-    frame_iterations: of a video, on each of the other frames.
+    num_iterations: T, the model's by default; of a video on its first frame, as in training by
+      default if the model has learned from videos.
+    frame_iterations: of a video, on each of the other frames: likewise, else one.
     frames_per_second: of overlay.mp4.
     num_slots: K, the model's by default.
     noise_seed: of the posterior samples.
@@ -63,7 +63,7 @@ class InferSettings(Settings):
   resize: bool = False
   background: Name = pictures.BACKGROUND
   num_iterations: Count | None = None
-  frame_iterations: Count = 1
+  frame_iterations: Count | None = None
   frames_per_second: Annotated[float, Field(gt=0, le=50)] = 8.0
   num_slots: Count | None = None
   noise_seed: Seed = 0

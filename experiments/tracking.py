@@ -24,19 +24,23 @@ from experiments.support.subjects import Config, Subject, beside, open_run, scen
 from iodine import plotting, tracking
 from iodine.config import Count
 from iodine.plotting.animation import write_clip
+from iodine.slot_model import SlotModel
+from iodine.unroll import Pace
 
 
 class TrackingSettings(StudySettings):
   """See `StudySettings`; `num_iterations` is T of the single frames.
 
   Attributes:
-    first_iterations: how often the first frame of a clip is looked at, until its objects are found;
-      the others are looked at once. As in training by default.
+    first_iterations: how often the first frame of a clip is looked at, until its objects are found.
+      As in training by default.
+    frame_iterations: how often each of the others is.
     num_shown: clips that are drawn.
     yardsticks: score single frames and chance as well.
   """
 
   first_iterations: Count | None = None
+  frame_iterations: Count | None = None
   num_shown: Whole = 3
   yardsticks: bool = True
 
@@ -59,11 +63,17 @@ def track(_run, _config):
     _config["seed"],
     _config["yardsticks"],
     _config["num_iterations"],
-    _config["first_iterations"],
+    pace_of(subject.model, _config),
   )
   write(results, found, subject.step)
   draw(results, subject, _config)
   return results.done()
+
+
+def pace_of(model: SlotModel, config: Config) -> Pace:
+  """The model's, but for what is asked for."""
+  own = model.pace
+  return Pace(config["first_iterations"] or own.first, config["frame_iterations"] or own.each)
 
 
 def write(results: Results, found: Mapping[str, clips.Scores], step: int) -> None:
@@ -103,7 +113,8 @@ def draw(results: Results, subject: Subject, config: Config) -> None:
   """Figures and GIFs of the first clips."""
   if not config["num_shown"]:
     return
-  tracker = tracking.Tracker(subject.model, config["num_slots"], config["first_iterations"])
+  pace = pace_of(subject.model, config)
+  tracker = tracking.Tracker(subject.model, config["num_slots"], pace)
   batches = scenes(subject, config, num_images=config["num_shown"])
   shown = itertools.islice(clips.clips_of(batches), config["num_shown"])
   for number, (frames, true_masks) in enumerate(shown):

@@ -177,7 +177,8 @@ class IodineConfig(ModelConfig):
     objective: of sequences, what a frame's decode is scored against: "next_step", the frame that is
       to come (A.1), or "reconstruction", the last one seen.
     first_iterations: of sequences, how many of the T iterations the first frame takes, until its
-      objects are found; each of the others takes one. 1 is the paper's.
+      objects are found. 1 is the paper's.
+    frame_iterations: how many each of the others takes. 1 is the paper's.
   """
 
   model: Literal["iodine"] = "iodine"
@@ -189,6 +190,7 @@ class IodineConfig(ModelConfig):
   mask_entropy_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
   objective: Literal["next_step", "reconstruction"] = "next_step"
   first_iterations: Count = 1
+  frame_iterations: Count = 1
 
   FREE: ClassVar[frozenset[str]] = ModelConfig.FREE | {
     "sigma",
@@ -196,4 +198,5 @@ class IodineConfig(ModelConfig):
     "mask_entropy_weight",
     "objective",
     "first_iterations",
+    "frame_iterations",
   }

@@ -71,9 +71,10 @@ class SlotModel(snt.Module, abc.ABC):
     return unroll.Timeline(1, tf.ones([1]))
 
   @property
-  def first_iterations(self) -> int:
-    """How many iterations the first frame of a sequence takes; each of the others takes one."""
-    return getattr(self.config, "first_iterations", 1)
+  def pace(self) -> "unroll.Pace":
+    """How many iterations the frames of a sequence take."""
+    own = (getattr(self.config, f"{name}_iterations", 1) for name in ("first", "frame"))
+    return unroll.Pace(*own)
 
   def iterations_of(self, num_frames: int) -> int:
     """T of a sequence that is used to its last frame."""

@@ -40,8 +40,8 @@ class Tracker:
   Args:
     model: a SlotModel that iterates.
     num_slots: K, the model's by default.
-    first_iterations: how often the first frame is looked at, the others once; the model's by
-      default. With n > 1 the first frame's prediction has seen it n - 1 times.
+    pace: how often frames are looked at; the model's by default. If the first one is n times, its
+      prediction has seen it n - 1 times.
 
   Raises:
     UserError: the model does not iterate, or K is too small.
@@ -51,7 +51,7 @@ class Tracker:
     self,
     model: SlotModel,
     num_slots: int | None = None,
-    first_iterations: int | None = None,
+    pace: unroll.Pace | None = None,
   ):
     if not model.ITERATES:
       raise UserError(
@@ -59,7 +59,7 @@ class Tracker:
       )
     model.check_counts(None, num_slots)
     self._model, self._num_slots = model, num_slots
-    self._first = model.first_iterations if first_iterations is None else first_iterations
+    self._pace = pace or model.pace
     self._run = tf.function(self._decodes, reduce_retracing=True, autograph=False)
 
   def __call__(self, clips, seed: int = 0, first_index: int = 0) -> Tracked:
@@ -91,13 +91,15 @@ class Tracker:
 
   def _decodes(self, clips, seed, first_index):
     """means, masks, reconstructions [T + 1, B, ...] and the two nll [2][T, B]."""
-    # The last frame twice: its second decode has seen it, and its own score is not looked at.
+    pace = self._pace
+    # Behind the iterations on a frame stands a decode that has seen it, the next one's prediction.
+    behind = pace.iterations(tf.range(tf.shape(clips)[1]) + 1)  # [T]
+    shown = tf.concat([[pace.first - 1], behind], axis=0)  # [T + 1]
+    # The last frame once more, for the decode behind it; its own score is not looked at.
     clips = tf.concat([clips, clips[:, -1:]], axis=1)
-    waits = self._first - 1
-    num_decodes = tf.shape(clips)[1] + waits
 
     def keep(output, frame, d):
-      ahead_and_seen = (unroll.frame_at(clips, d, waits + lag) for lag in (0, 1))
+      ahead_and_seen = (unroll.frame_at(clips, pace, d - lag) for lag in (0, 1))
       scores = tf.stack([_nll(self._model, image, output) for image in ahead_and_seen])
       return output.means, output.masks, output.reconstruction, scores
 
@@ -106,12 +108,12 @@ class Tracker:
       self._model,
       clips,
       keep,
-      num_iterations=num_decodes + more,
+      num_iterations=behind[-1] + 1 + more,
       num_slots=self._num_slots,
       noise=Noise(seed, tf.constant(0), first_index),
-      first_iterations=self._first,
+      pace=pace,
     ).kept
-    means, masks, reconstruction, scores = (value[waits:] for value in kept)
+    means, masks, reconstruction, scores = (tf.gather(value, shown) for value in kept)
     return means, masks, reconstruction, (scores[:-1, 0], scores[1:, 1])
 
 

@@ -22,25 +22,43 @@ class Frame(NamedTuple):
   target: tf.Tensor  # [B, H, W, C], what the decode is scored against
 
 
+class Pace(NamedTuple):
+  """How long a sequence shows a frame: one iteration in the paper.
+
+  Attributes:
+    first: iterations of the first frame.
+    each: of each of the others.
+  """
+
+  first: int = 1
+  each: int = 1
+
+  def frame(self, iteration):
+    """Number of the frame that an iteration, a number or a tensor, sees; the first one before."""
+    number = (iteration - self.first) // self.each + 1
+    return max(number, 0) if isinstance(number, int) else tf.maximum(number, 0)
+
+  def iterations(self, num_frames):
+    """What so many frames take."""
+    return self.first + (num_frames - 1) * self.each
+
+
 class Timeline(NamedTuple):
   """The decodes of one inference.
 
   Attributes:
     num_decodes: D, a number or an int32 tensor.
     weights: of each decode in the loss (Eq. 4), float [D].
-    input_lag: decode d reads frame d - input_lag of a sequence, or the first.
-    target_lag: decode d is scored against frame d - target_lag, or the first.
+    input_lag: decode d reads the frame of iteration d - input_lag of a sequence, or the first.
+    target_lag: it is scored against that of iteration d - target_lag, or the first.
+    pace: which frame that is.
   """
 
   num_decodes: Any
   weights: tf.Tensor
   input_lag: int = 0
   target_lag: int = 0
-
-  def waiting(self, first_iterations) -> "Timeline":
-    """The same decodes where the first frame of a sequence takes so many of them, not one."""
-    wait = first_iterations - 1
-    return self._replace(input_lag=self.input_lag + wait, target_lag=self.target_lag + wait)
+  pace: Pace = Pace()
 
   def frame(self, images: tf.Tensor, decode) -> Frame:
     """Frame of decode d: of images [B, H, W, C] always these, of a sequence [B, T, H, W, C] two."""
@@ -49,21 +67,21 @@ class Timeline(NamedTuple):
     target = self.target(images, decode)
     if self.input_lag == self.target_lag:
       return Frame(target, target)
-    return Frame(frame_at(images, decode, self.input_lag), target)
+    return Frame(frame_at(images, self.pace, decode - self.input_lag), target)
 
   def target(self, clip: tf.Tensor, decode) -> tf.Tensor:
     """What of a clip [B, T, ...] belongs to the target of decode d, true masks for instance."""
-    return frame_at(clip, decode, self.target_lag)
+    return frame_at(clip, self.pace, decode - self.target_lag)
 
   @property
   def num_frames(self):
     """How many frames of a sequence it takes."""
-    return self.num_decodes - min(self.input_lag, self.target_lag)
+    return self.pace.frame(self.num_decodes - 1 - min(self.input_lag, self.target_lag)) + 1
 
 
-def frame_at(clip: tf.Tensor, decode, lag) -> tf.Tensor:
-  """Frame `decode` - `lag` of a clip [B, T, ...], or the first."""
-  return tf.gather(clip, tf.maximum(decode - lag, 0), axis=1)
+def frame_at(clip: tf.Tensor, pace: Pace, iteration) -> tf.Tensor:
+  """The frame of a clip [B, T, ...] that an iteration sees."""
+  return tf.gather(clip, pace.frame(iteration), axis=1)
 
 
 def check_frames(timeline: Timeline, images: tf.Tensor) -> None:
@@ -153,7 +171,7 @@ def fold(
   num_slots=None,
   noise: Noise,
   final_state: bool = False,
-  first_iterations: int | None = None,
+  pace: Pace | None = None,
 ) -> Folded:
   """An inference in a loop of the graph: the memory is that of one iteration, T may be a tensor.
 
@@ -165,12 +183,12 @@ def fold(
     num_slots: K, a number or a tensor.
     noise: of iteration 0.
     final_state: apply the update behind the last decode too.
-    first_iterations: see `timeline_of`.
+    pace: see `timeline_of`.
 
   Returns:
     Folded.
   """
-  timeline = timeline_of(model, images, num_iterations, first_iterations)
+  timeline = timeline_of(model, images, num_iterations, pace)
   check_frames(timeline, images)
   num_slots = model.config.num_slots if num_slots is None else num_slots
   last = tf.convert_to_tensor(timeline.num_decodes) - 1
@@ -245,7 +263,7 @@ def stream(model, frames, num_slots: int | None = None, seed=(0, 1)) -> Iterator
 
 
 def timeline_of(
-  model, images: tf.Tensor, num_iterations=None, first_iterations: int | None = None
+  model, images: tf.Tensor, num_iterations=None, pace: Pace | None = None
 ) -> Timeline:
   """The decodes of an inference.
 
@@ -253,11 +271,11 @@ def timeline_of(
     model: a SlotModel.
     images: [B, H, W, C], or [B, T, H, W, C] for a sequence.
     num_iterations: T; by default the configuration's, or as many as a sequence has frames for.
-    first_iterations: of a sequence, how many of them the first frame takes; the model's by default.
+    pace: of a sequence; the model's by default.
   """
-  first = model.first_iterations if first_iterations is None else first_iterations
+  pace = pace or model.pace
   if num_iterations is None:
     num_iterations = model.config.num_iterations
     if images.shape.rank == 5:
-      num_iterations = model.iterations_of(images.shape[1] + first - 1)
-  return model.timeline(num_iterations).waiting(first)
+      num_iterations = model.iterations_of(pace.iterations(images.shape[1]))
+  return model.timeline(num_iterations)._replace(pace=pace)

@@ -12,6 +12,7 @@ import datasets
 from iodine import inference, plotting, sequences, tracking
 from iodine.sequences import Stability, Tracking
 from iodine.slot_model import SlotModel
+from iodine.unroll import Pace
 
 PREDICTED = "prediction"  # of each frame from those before it
 UPDATED = "after update"  # with the frame itself
@@ -119,7 +120,7 @@ def score(
   seed: int = 0,
   yardsticks: bool = False,
   still_iterations: int | None = None,
-  first_iterations: int | None = None,
+  pace: Pace | None = None,
 ) -> dict[str, Scores]:
   """Scores a model on clips.
 
@@ -132,12 +133,12 @@ def score(
     yardsticks: also what the slots' memory is measured by: the same model on each frame alone,
       and chance.
     still_iterations: T of the frames alone; the model's by default.
-    first_iterations: how often a clip's first frame is looked at; the model's by default.
+    pace: how often a clip's frames are looked at; the model's by default.
 
   Returns:
     dict from PREDICTED, UPDATED (and STILL, CHANCE) to Scores; CHANCE needs two clips and masks.
   """
-  tracker = tracking.Tracker(model, num_slots, first_iterations)
+  tracker = tracking.Tracker(model, num_slots, pace)
   still = inference.Inference(model, still_iterations, num_slots) if yardsticks else None
   found: dict[str, Scores] = {}
   first, before = 0, None

@@ -244,10 +244,8 @@ CLEVR6: Values = {
   "data.image_size": [48, 48],
   **ALL_BUT_HELD_OUT,
   "decoder_upsampling": 3,
-  "sigma": 0.2,  # objects are less unlike the ground than sprites
   "kl_weight": 0.5,
   **MUON,
-  "num_steps": 2000,
 }
 QUICK_OF_PRESET: dict[str, Values] = {
   "tetrominoes": {
@@ -273,7 +271,14 @@ QUICK_OF_PRESET: dict[str, Values] = {
     **WHITE_ON_BLACK,
   },
   "shapes": WHITE_ON_BLACK,
-  "clevr6": CLEVR6,
+  "clevr6": {
+    **CLEVR6,
+    "sigma_start": 0.2,  # objects are less unlike the ground than sprites
+    "sigma": 0.12,  # sharper, once they have come apart
+    "anneal_steps": 1000,
+    "anneal_entropy": 1.2,
+    "num_steps": 3600,
+  },
   "objects_room_flights": {
     "data.image_size": [32, 32],
     "data.num_frames": 4,
@@ -309,7 +314,8 @@ QUICK_OF_PRESET: dict[str, Values] = {
   },
   "clevr6_grayscale": {
     **CLEVR6,
-    "sigma": 0.15,  # and without colour still less
+    "sigma": 0.15,  # without colour objects are still less unlike the ground
+    "num_steps": 2000,
   },
 }
 

@@ -185,7 +185,7 @@ class Model:
     self,
     frames: Iterable[Any],
     first_iterations: int | None = None,
-    num_iterations: int = 1,
+    num_iterations: int | None = None,
     num_slots: int | None = None,
     seed: Any = 0,
   ) -> Iterator[tuple[np.ndarray, Inferred]]:
@@ -195,7 +195,7 @@ class Model:
       frames: of one clip, each [H, W, C]; see the class.
       first_iterations: on the first frame: as in training for a model of sequences, else T of
         training, in which a model of single images finds the objects that it is then to follow.
-      num_iterations: on each of the others.
+      num_iterations: on each of the others: as in training for a model of sequences, else one.
       num_slots: K, that of training by default.
       seed: int, or int32 [2].
 
@@ -206,15 +206,14 @@ class Model:
     Raises:
       UserError: as `refine`; there is no frame.
     """
-    if first_iterations is None:
-      model = self.metadata["model"]
-      video = self.metadata.get("num_frames")
-      first_iterations = model.get("first_iterations", 1) if video else model["num_iterations"]
-    first = _count("first_iterations", first_iterations, 1, 1)
-    others = _count("num_iterations", num_iterations, 1, 1)
+    model, video = self.metadata["model"], self.metadata.get("num_frames")
+    first = model.get("first_iterations", 1) if video else model["num_iterations"]
+    first = _count("first_iterations", first_iterations, first, 1)
+    each = model.get("frame_iterations", 1) if video else 1
+    each = _count("num_iterations", num_iterations, each, 1)
     state, before = self.start(1, num_slots, seed), None
     for frame in frames:
-      for i in range(first if before is None else others):
+      for i in range(first if before is None else each):
         found = self.refine(state, frame)
         if i == 0 and before is not None:  # decoded before it was updated: the frame before, seen
           yield before, found

@@ -72,7 +72,7 @@ def test_tracking_scores_are_those_of_scikit_learn(run, tmp_path):
   batch = next(iter(data))
   # Decode d has seen the frames before d: of frame t, d = t predicts and d = t + 1 has seen it. The
   # first frame has a decode more before all these.
-  assert model.first_iterations == 2
+  assert model.pace == (2, 1)
   longer = tf.concat([batch["image"], batch["image"][:, -1:]], axis=1)
   output = model(longer, seed=[0, 1])
   true = batch["mask"].numpy()[:, :, 4:, ..., 0]  # [B, T, objects, H, W]

@@ -171,7 +171,7 @@ def test_a_video_is_refined_frame_by_frame(paper):
     np.testing.assert_allclose(found.masks, expected.masks[t, 0], atol=1e-5)
 
 
-def test_following_shows_each_frame_as_the_posterior_that_has_seen_it(paper):
+def test_following_shows_each_frame_as_the_posterior_that_has_seen_it(paper, monkeypatch):
   """The model's own decodes, one later: the first frame three times, the others twice each."""
   frames = make_images(3) / np.float32(255)
   steps = np.repeat(frames, [3, 2, 2], axis=0)
@@ -185,6 +185,12 @@ def test_following_shows_each_frame_as_the_posterior_that_has_seen_it(paper):
   default = [f.masks for _, f in paper.loaded.follow(frames, seed=6)]  # T = 2, of single images
   same = [f.masks for _, f in paper.loaded.follow(frames, first_iterations=2, seed=6)]
   np.testing.assert_array_equal(default, same)
+  pace = {**paper.loaded.metadata["model"], "first_iterations": 3, "frame_iterations": 2}
+  monkeypatch.setattr(
+    paper.loaded, "metadata", {**paper.loaded.metadata, "model": pace, "num_frames": 4}
+  )
+  as_trained = [f.masks for _, f in paper.loaded.follow(frames, seed=6)]
+  np.testing.assert_array_equal(as_trained, [one.masks for _, one in found])
 
 
 def test_there_is_nothing_to_follow(paper):

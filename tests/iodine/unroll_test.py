@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from iodine import Iodine, IodineConfig, unroll
 from iodine.noise import Noise
-from iodine.unroll import Timeline
+from iodine.unroll import Pace, Timeline
 
 CONFIG = IodineConfig(
   image_size=(6, 6, 1),
@@ -66,15 +68,15 @@ def test_decode_d_is_scored_against_its_frame(models, clip, final, objective, nu
 
 @pytest.mark.parametrize("final", [False, True])
 @pytest.mark.parametrize("objective", ["next_step", "reconstruction"])
-def test_the_first_frame_may_take_several_iterations(models, clip, final, objective):
-  """As if it stood still at first; the number of iterations follows."""
+def test_a_frame_may_take_several_iterations(models, clip, final, objective):
+  """As if the clip stood still for so long; the number of iterations follows."""
   model = models[final, objective]
-  waiting = Iodine(model.config.replace(first_iterations=3))
+  waiting = Iodine(model.config.replace(first_iterations=3, frame_iterations=2))
   waiting.create_variables()
   for ours, theirs in zip(waiting.variables, model.variables, strict=True):
     ours.assign(theirs)
   found = waiting(clip[:, :2], seed=SEED)
-  still = model(tf.gather(clip, [0, 0, 0, 1], axis=1), seed=SEED)
+  still = model(tf.gather(clip, [0, 0, 0, 1, 1], axis=1), seed=SEED)
   for name in ("nll", "loss", "masks"):
     np.testing.assert_allclose(getattr(found, name), getattr(still, name), rtol=1e-10)
 
@@ -125,6 +127,17 @@ def test_a_stream_is_the_sequence_frame_by_frame(models, clip):
   assert len(outputs) == 4
   for t, output in enumerate(outputs):
     np.testing.assert_allclose(output.masks, expected.masks[t], rtol=1e-7)
+
+
+@given(first=st.integers(1, 5), each=st.integers(1, 4), num_frames=st.integers(1, 6))
+def test_a_pace_shows_every_frame_so_often(first, each, num_frames):
+  pace = Pace(first, each)
+  expected = np.repeat(np.arange(num_frames), [first, *[each] * (num_frames - 1)])
+  assert pace.iterations(num_frames) == len(expected)
+  assert [pace.frame(i) for i in range(len(expected))] == list(expected)
+  np.testing.assert_array_equal(pace.frame(tf.range(len(expected))), expected)
+  timeline = Timeline(len(expected), tf.ones([len(expected)]), pace=pace)
+  assert timeline.num_frames == num_frames
 
 
 def test_frames_by_lag():
