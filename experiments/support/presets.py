@@ -247,6 +247,14 @@ CLEVR6: Values = {
   "kl_weight": 0.5,
   **MUON,
 }
+TEXTURES: Values = {
+  **ALL_BUT_HELD_OUT,
+  "decoder_upsampling": 2,
+  "sigma": 0.2,
+  "kl_weight": 0.5,
+  **MUON,
+  "num_steps": 2000,
+}
 QUICK_OF_PRESET: dict[str, Values] = {
   "tetrominoes": {
     "decoder_upsampling": 3,
@@ -279,6 +287,7 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "anneal_entropy": 1.2,
     "num_steps": 3600,
   },
+  "clevr_single": {**CLEVR6, "data.name": "clevr_single", "sigma": 0.2, "num_steps": 2000},
   "objects_room_flights": {
     "data.image_size": [32, 32],
     "data.num_frames": 4,
@@ -302,20 +311,12 @@ QUICK_OF_PRESET: dict[str, Values] = {
     "recompute": False,
     "num_steps": 4000,
   },
-  "textured_mnist": {
-    **ALL_BUT_HELD_OUT,
-    "decoder_upsampling": 2,
-    "num_steps": 2000,
-  },
-  "textured_mnist_single": {
-    **ALL_BUT_HELD_OUT,
-    "decoder_upsampling": 2,
-    "num_steps": 2000,
-  },
+  "textured_mnist": TEXTURES,
+  "textured_mnist_single": TEXTURES,
   "clevr6_grayscale": {
     **CLEVR6,
-    "sigma": 0.15,  # without colour objects are still less unlike the ground
-    "num_steps": 2000,
+    "sigma": 0.1,  # without colour objects are still less unlike the ground
+    "num_steps": 1000,  # from models/clevr6: from nothing one slot comes to draw all there is
   },
 }
 
