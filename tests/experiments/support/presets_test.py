@@ -3,7 +3,7 @@
 import pytest
 
 import datasets
-from experiments.support import presets
+from experiments.support import presets, quick_presets
 from experiments.support.training import command
 from iodine.build import make_config
 from iodine.training import TrainingConfig
@@ -79,7 +79,7 @@ def test_modifiers_combine_and_updates_win():
   assert config["decoder_upsampling"] == 3
   assert config["num_slots"] == 5
   assert config["likelihood"] == "logistic"
-  assert config["latent_size"] == presets.QUICK["latent_size"]
+  assert config["latent_size"] == quick_presets.IODINE["latent_size"]
   assert resolved("tetrominoes", "quick", num_steps=9)["num_slots"] == 4
   assert resolved("tetrominoes", "quick", num_steps=9)["optimizer"] == "muon"
   assert resolved("shapes", "quick")["num_slots"] == presets.SCENES["shapes"]["num_slots"]
@@ -108,7 +108,7 @@ def test_every_key_of_a_preset_is_one_of_the_command_s():
   known = set(command.schema.fields())
   for name in presets.SCENES:
     assert set(presets.preset(name)) <= known
-  for preset in [presets.QUICK, presets.RELEASED, *presets.QUICK_OF_PRESET.values()]:
+  for preset in [quick_presets.IODINE, presets.RELEASED, *quick_presets.OF_PRESET.values()]:
     assert set(preset) <= known
 
 
