@@ -89,7 +89,7 @@ OF_PRESET: dict[str, Values] = {
     "sigma": 0.12,  # sharper, once they have come apart
     "anneal_steps": 1000,
     "anneal_entropy": 1.2,
-    "num_steps": 3600,
+    "num_steps": 3000,
   },
   "clevr_single": {**CLEVR6, "data.name": "clevr_single", "sigma": 0.2, "num_steps": 2000},
   "objects_room_flights": {
