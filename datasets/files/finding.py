@@ -68,7 +68,7 @@ def _default_files(spec, data_dir, image_size):
   names = [spec.file]
   if spec.part_of and spec.released:  # a selection of a file that others may have made or fetched
     names.append(specs.SPECS[spec.part_of].file)
-  if image_size is not None and tuple(image_size) != spec.image_size[:2]:
+  if image_size is not None and spec.image_size and tuple(image_size) != spec.image_size[:2]:
     exact = [sized_name(name, image_size) for name in names]
     larger = [n for name in names for n in _larger(name, data_dir, image_size)]
     names = [*exact, *names, *larger]

@@ -187,9 +187,11 @@ def test_images_of_ones_own_train(tmp_path):
   with pytest.raises(datasets.DataError, match=r"datasets\.from_images"):
     run_experiment(tmp_path / "runs", data=data)
   from_images.pack(tmp_path / "pictures", tmp_path / "images.tfrecords", size=16)
+  data |= {"image_size": [8, 8]}
   run = run_experiment(tmp_path / "runs", num_steps=2, validate_every=0, data=data)
   assert run.info["test"]["num_images"] == 4
   assert run.info["test"]["num_foreground"] == 0  # there are no true masks
+  assert runs.load_run(tmp_path / "runs" / "2")[1].config.image_size == (8, 8, 3)
 
 
 def test_a_failing_validation_loses_nothing(tiny_data, tmp_path, monkeypatch):
