@@ -117,8 +117,8 @@ def names_of(config: Config, data: Config, image_size: Sequence[int]) -> tuple[s
   """
   height, width, _ = image_size
   spec, name = runs.dataset_spec(data), config.get("preset") or data["name"]
-  if runs.dataset_spec(config["data"]).name != spec.name:
-    name = spec.name
+  if runs.dataset_spec(config["data"]).name != spec.name or spec.image_size is None:
+    name = spec.name  # images of one's own are, whatever the preset, no other data set's
   if name in presets.SCENES:
     spec = datasets.get_spec(presets.SCENES[name]["data.name"])
   own = spec.training_size or (spec.image_size or (height, width))[:2]

@@ -16,6 +16,7 @@ import datasets
 from datasets import from_images
 from experiments.support import interrupts, resume, runs, scoring
 from experiments.support.errors import Refusal
+from experiments.support.subjects import names_of
 from iodine import evaluation
 from iodine.errors import UserError
 from tests.experiments.conftest import run_experiment
@@ -191,7 +192,9 @@ def test_images_of_ones_own_train(tmp_path):
   run = run_experiment(tmp_path / "runs", num_steps=2, validate_every=0, data=data)
   assert run.info["test"]["num_images"] == 4
   assert run.info["test"]["num_foreground"] == 0  # there are no true masks
-  assert runs.load_run(tmp_path / "runs" / "2")[1].config.image_size == (8, 8, 3)
+  config, model, _ = runs.load_run(tmp_path / "runs" / "2")
+  assert model.config.image_size == (8, 8, 3)
+  assert names_of(config, config["data"], (8, 8, 3)) == ("images", "images")
 
 
 def test_a_failing_validation_loses_nothing(tiny_data, tmp_path, monkeypatch):
