@@ -73,8 +73,8 @@ class SlotModel(snt.Module, abc.ABC):
   @property
   def pace(self) -> "unroll.Pace":
     """How many iterations the frames of a sequence take."""
-    own = (getattr(self.config, f"{name}_iterations", 1) for name in ("first", "frame"))
-    return unroll.Pace(*own)
+    first = getattr(self.config, "first_iterations", 1)
+    return unroll.Pace(first, getattr(self.config, "frame_iterations", 1))
 
   def iterations_of(self, num_frames: int) -> int:
     """T of a sequence that is used to its last frame."""
