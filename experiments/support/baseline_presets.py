@@ -110,7 +110,7 @@ R_NEM_OF_PRESET = {
   "shapes": {"num_slots": 4, "encoder_channels": [32, 64], "decoder_channels": [64, 32]},
   "multi_dsprites_binarized": {"num_slots": 4},
 }
-# With a memory of 64 and the mean loss of all steps every slot draws the whole image; 32 units hold
+# With a memory of 64 and the mean loss of all steps every slot draws the whole image; 16 units hold
 # one sprite each.
 R_NEM_QUICK = {
   "num_iterations": 12,
@@ -118,7 +118,7 @@ R_NEM_QUICK = {
   "decoder_channels": [32, 16, 8],
   "encoder_size": 128,
   "decoder_size": 128,
-  "hidden_size": 32,
+  "hidden_size": 16,
   "relation_sizes": [64, 64, 64, 32],
   "flip_probability": 0.1,  # these three as RNN-NEM's
   "loss_steps": "last",
@@ -126,7 +126,7 @@ R_NEM_QUICK = {
   "clip_norm": 5.0,  # as RNN-NEM's
   "learning_rate_schedule": "trapezoidal",
   "batch_size": 32,
-  "num_steps": 4_000,
+  "num_steps": 10_000,
 }
 
 VAE = {

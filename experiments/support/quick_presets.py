@@ -123,3 +123,7 @@ OF_PRESET: dict[str, Values] = {
     "num_steps": 1000,  # from models/clevr6: from nothing one slot comes to draw all there is
   },
 }
+
+# `overnight`: as many times the steps of `quick`, unless more is known
+OVERNIGHT_FACTOR = 5
+OVERNIGHT: dict[str, Values] = {}

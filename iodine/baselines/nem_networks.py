@@ -13,6 +13,13 @@ from iodine.baselines import layers
 from iodine.baselines.layers import Normed
 
 _KERNEL = 4  # of all convolutions
+# Pixel 2 i + p of the doubled image sees its pixels 2 i + p - 1 to 2 i + p + 2: for p = 0 these are
+# copies of i - 1, i, i, i + 1, for p = 1 of i, i, i + 1, i + 1. [phase p, place of i - 1 to i + 1,
+# row of the filter]
+_ROWS_OF_PHASE = [
+  [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]],
+  [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]],
+]
 
 
 def _glorot() -> snt.initializers.Initializer:
@@ -24,8 +31,31 @@ def _linear(size: int, name: str) -> snt.Linear:
   return snt.Linear(size, w_init=_glorot(), name=name)
 
 
-def _conv(channels: int, stride: int, name: str) -> snt.Conv2D:
-  return snt.Conv2D(channels, _KERNEL, stride=stride, w_init=_glorot(), name=name)
+def _halving_conv(channels: int, name: str) -> snt.Conv2D:
+  return snt.Conv2D(channels, _KERNEL, stride=2, w_init=_glorot(), name=name)
+
+
+class DoublingConv2D(snt.Conv2D):
+  """A 4 x 4 convolution of the image doubled by nearest neighbours, without doubling it.
+
+  Of four neighbours in the doubled image two or three are copies of one pixel, so that the four
+  pixels which come of one are convolutions of 3 x 3 each, made of sums of the filter's rows and
+  columns: 36 products instead of 64, on a quarter of the image. The numbers are the same.
+
+  Args:
+    channels: d.
+  """
+
+  def __init__(self, channels: int, name: str):
+    super().__init__(channels, _KERNEL, w_init=_glorot(), name=name)
+
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    """[N, H, W, c] -> [N, 2 H, 2 W, d]."""
+    self._initialize(x)
+    rows = tf.constant(_ROWS_OF_PHASE, self.w.dtype)
+    filters = tf.einsum("pas,qbt,stcd->abcpqd", rows, rows, self.w)  # [3, 3, c, 2, 2, d]
+    filters = tf.reshape(filters, [3, 3, x.shape[-1], -1])
+    return tf.nn.depth_to_space(tf.nn.conv2d(x, filters, 1, "SAME"), 2) + self.b
 
 
 class GradientNetwork(snt.Module):
@@ -88,7 +118,7 @@ class RecurrentNetwork(snt.Module):
     height, width, channels = self._image_size
     self.cell = cell
     self.encoder = [
-      Normed(_conv(c, 2, f"encoder_{i}"), tf.nn.elu) for i, c in enumerate(encoder_channels)
+      Normed(_halving_conv(c, f"encoder_{i}"), tf.nn.elu) for i, c in enumerate(encoder_channels)
     ]
     if encoder_channels:
       self.encoder += [layers.flatten, Normed(_linear(encoder_size, "features"), tf.nn.elu)]
@@ -103,8 +133,8 @@ class RecurrentNetwork(snt.Module):
       snt.Reshape(start),
     ]
     for i, c in enumerate(decoder_channels[1:]):
-      self.decoder += [layers.double, Normed(_conv(c, 1, f"decoder_{i}"), tf.nn.relu)]
-    self.decoder += [layers.double, _conv(channels, 1, "output")]
+      self.decoder.append(Normed(DoublingConv2D(c, f"decoder_{i}"), tf.nn.relu))
+    self.decoder.append(DoublingConv2D(channels, "output"))
 
   def __call__(self, inputs: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """See the module."""

@@ -98,7 +98,8 @@ def test_a_preset_is_the_default():
 
 
 def test_every_configuration_makes_a_model_and_a_training():
-  for names in [(n, *m) for n in presets.SCENES for m in ((), ("quick",), ("released",))]:
+  modifiers = ((), ("quick",), ("overnight",), ("released",))
+  for names in [(n, *m) for n in presets.SCENES for m in modifiers]:
     config = resolved(*names)
     make_config({**config, "image_size": (8, 8, 3)})
     TrainingConfig.from_flat(config)
@@ -108,8 +109,26 @@ def test_every_key_of_a_preset_is_one_of_the_command_s():
   known = set(command.schema.fields())
   for name in presets.SCENES:
     assert set(presets.preset(name)) <= known
-  for preset in [quick_presets.IODINE, presets.RELEASED, *quick_presets.OF_PRESET.values()]:
+  for preset in [
+    quick_presets.IODINE,
+    presets.RELEASED,
+    *quick_presets.OF_PRESET.values(),
+    *quick_presets.OVERNIGHT.values(),
+  ]:
     assert set(preset) <= known
+
+
+@pytest.mark.parametrize("model", [[], ["monet"], ["r_nem"], ["vae"]], ids=str)
+def test_overnight_trains_longer_than_quick(model):
+  binary = ("shapes", "multi_dsprites_binarized")
+  for name in binary if "r_nem" in model else presets.SCENES:
+    quick, overnight = (resolved(name, *model, budget) for budget in ("quick", "overnight"))
+    assert overnight["num_steps"] > quick["num_steps"]
+    assert resolved(name, *model, "overnight", num_steps=7)["num_steps"] == 7
+    assert overnight["model"] == quick["model"]
+    own = quick_presets.OVERNIGHT.get(name, {}) if not model else {}
+    same = set(quick) - {"num_steps", "checkpoint_every", "validate_every", "data", *own}
+    assert {key: overnight[key] for key in same} == {key: quick[key] for key in same}
 
 
 @pytest.mark.parametrize("name", ["objects_room_flights", "cater"])

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from iodine import build_model, metrics
-from iodine.baselines import Nem, NemConfig, layers, nem
+from iodine.baselines import Nem, NemConfig, layers, nem, nem_networks
 from iodine.errors import ConfigError
 from iodine.noise import Noise
 from tests import golden
@@ -79,7 +81,7 @@ def variable_names(network):
   # the numbers count the reshapes too: one before the encoder's convolutions, one in each chain
   for letter, chain, wrapper in (
     ("I", ["reshape", *network.encoder], "InputWrapper"),
-    ("O", [layer for layer in network.decoder if layer is not layers.double], "OutputWrapper"),
+    ("O", network.decoder, "OutputWrapper"),
   ):
     for number, layer in enumerate(chain):
       block = getattr(layer, "layer", layer)
@@ -231,6 +233,24 @@ def test_a_sequence_is_scored_against_the_frame_after_the_one_that_was_read():
   changed = clip.copy()
   changed[0, 2] = 1 - changed[0, 2]  # only scored, never read
   np.testing.assert_array_equal(model(tf.constant(changed), seed=[0, 0]).means, output.means)
+
+
+@given(st.tuples(*[st.integers(1, 6)] * 4), st.integers(0, 9))
+def test_a_doubling_convolution_is_that_of_the_doubled_image(sizes, seed):
+  height, width, inputs, outputs = sizes
+  rng = np.random.default_rng(seed)
+  x = tf.Variable(rng.normal(size=(2, height, width, inputs)))
+  conv = nem_networks.DoublingConv2D(outputs, "conv")
+  conv(x)
+  conv.b.assign(rng.normal(size=outputs))
+  weights = tf.constant(rng.normal(size=(2, 2 * height, 2 * width, outputs)))
+  with tf.GradientTape(persistent=True) as tape:
+    got = conv(x)
+    wanted = tf.nn.conv2d(layers.double(x), conv.w, 1, "SAME") + conv.b
+    scores = [tf.reduce_sum(weights * y) for y in (got, wanted)]
+  np.testing.assert_allclose(got, wanted, atol=1e-12)
+  for gradients in zip(*(tape.gradient(score, [x, conv.w]) for score in scores), strict=True):
+    np.testing.assert_allclose(*gradients, atol=1e-11)
 
 
 def test_sizes_that_the_doublings_do_not_divide():
