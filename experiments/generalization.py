@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 import datasets
+from experiments.support import runs
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results, pooled
 from experiments.support.settings import Counts, OtherData, StudySettings
@@ -90,10 +91,11 @@ def more_objects(results: Results, subjects: Sequence[Subject], config: Config) 
   """Scores by number of objects, and the fullest scenes."""
   curves, mark, found = {}, {}, []
   for subject in subjects:
-    label = f"trained on {_trained_on(subject.config['data'])}"
+    seen = runs.objects(subject.config["data"])
+    label = f"trained on {f'{seen} objects' if seen.by_number else 'all scenes'}"
     if len(subjects) > 1:
       label = f"K = {subject.model.config.num_slots}, {label}"
-    mark[label] = subject.config["data"]["max_objects"]
+    mark[label] = seen.max_objects
     by_count, evaluators = {}, {}
     for count in _counts(subject, config["counts"]):
       num_slots = _num_slots(subject, config, count)
@@ -202,15 +204,6 @@ def _counts(subject, counts):
 def _num_slots(subject, config, count):
   """As asked; else the run's, or one for each object and the background if these are more."""
   return config["num_slots"] or max(subject.model.config.num_slots, count + 1)
-
-
-def _trained_on(data):
-  low, high = data["min_objects"], data["max_objects"]
-  if low is None and high is None:
-    return "all scenes"
-  if low is None:
-    return f"up to {high} objects"
-  return f"{low} or more objects" if high is None else f"{low} to {high} objects"
 
 
 def _columns(by_count, metric, counts):

@@ -73,6 +73,7 @@ def metadata(
   data = config["data"]
   spec = runs.dataset_spec(data)
   height, width, _ = runs.image_size(data)
+  objects = runs.objects(data)
   known = {k: v for k, v in (scores or {}).items() if v == v}  # JSON has no NaN
   return {
     "data_set": spec.name,
@@ -83,7 +84,7 @@ def metadata(
     "grayscale": bool(data["grayscale"]),
     "num_frames": data.get("num_frames") or spec.num_frames,  # of a clip in training
     "legacy_resize": bool(data["legacy_resize"]),
-    "objects": [data["min_objects"], data["max_objects"]],
+    "objects": [objects.min_objects, objects.max_objects],
     "step": step,
     **{name: known.get(name) for name in ("ari_fg", "mse", "num_images")},
   }

@@ -246,7 +246,12 @@ def overnight(current: Mapping[str, Any]) -> Values:
 
 MODELS: dict[str, Modifier] = {name: _baseline(name) for name in BASELINES}
 KINDS = {name: values["model"] for name, (values, _, _) in BASELINES.items()}
-MODIFIERS: dict[str, Modifier] = {**MODELS, "released": released, "quick": quick, "overnight": overnight}
+MODIFIERS: dict[str, Modifier] = {
+  **MODELS,
+  "released": released,
+  "quick": quick,
+  "overnight": overnight,
+}
 
 
 def modifier_of(kind: str) -> str | None:

@@ -25,6 +25,10 @@ sacred.SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 # Lines about sharding, about the strategy, and about every glyph of a PDF.
 for _name in ("absl", "tensorflow", "fontTools"):
   logging.getLogger(_name).setLevel(logging.WARNING)
+_tensorflow = logging.getLogger("tensorflow")
+_tensorflow.propagate = False  # it has a handler of its own: each line would come twice
+# a study traces a graph for each T and K that it is asked for
+_tensorflow.addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 
 
 def make_experiment(

@@ -30,6 +30,12 @@ def dataset_spec(data: Data) -> datasets.DatasetSpec:
   return datasets.get_spec(data["name"])
 
 
+def objects(data: Data) -> datasets.Filter:
+  """Which numbers of objects a `data` configuration's scenes have; the data set's own included."""
+  asked = datasets.Filter(data["min_objects"], data["max_objects"])
+  return asked.for_spec(dataset_spec(data))
+
+
 def image_size(data: Data) -> tuple[int, int, int]:
   """(H, W, C) of what the pipeline yields for a `data` configuration.
 
