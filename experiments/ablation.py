@@ -17,14 +17,6 @@ from iodine import auxiliary
 from iodine.settings import hint
 
 WHOLE = "all inputs"
-# The deconvolutional decoder's own sizes (Appendix C), whatever the preset's are.
-DECONV = {
-  "decoder": "deconv",
-  "decoder_channels": [64, 64, 64, 64],
-  "decoder_kernel": 5,
-  "decoder_upsampling": 1,
-  "decoder_full_channels": 0,
-}
 
 
 class AblationSettings(GridSettings):
@@ -61,13 +53,14 @@ def jobs(config: Mapping[str, Any]) -> list[Job]:
   for name in without:
     if name not in auxiliary.ALL_INPUTS:
       raise Refusal(f"there is no input {name!r}{hint(name, auxiliary.ALL_INPUTS)}")
-  groups = {WHOLE: {}}
+  groups = {WHOLE: ({}, ())}
   for name in without:
-    groups[f"without {name}"] = {"inputs": [n for n in auxiliary.ALL_INPUTS if n != name]}
+    inputs = [n for n in auxiliary.ALL_INPUTS if n != name]
+    groups[f"without {name}"] = ({"inputs": inputs}, ())
   if config["deconv"]:
-    groups["deconv decoder"] = DECONV
+    groups["deconv decoder"] = ({}, ("deconv",))
   return [
-    Job(group, seed, updates) for group, updates in groups.items() for seed in config["seeds"]
+    Job(group, seed, *changes) for group, changes in groups.items() for seed in config["seeds"]
   ]
 
 

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from experiments.ablation import DECONV
 from experiments.factors import both_splits, varying
 from experiments.support import grid
 from experiments.support.cli import Command, Refusal
@@ -85,11 +84,9 @@ def fig5(_run, _config):
 
 def jobs(config: Mapping[str, Any]) -> list[Job]:
   """The three models of the figure."""
-  groups = {"IODINE": ((), {}), "IODINE, deconv": ((), DECONV), "VAE": (("vae",), {})}
+  groups = {"IODINE": (), "IODINE, deconv": ("deconv",), "VAE": ("vae",)}
   return [
-    Job(group, seed, updates, names)
-    for group, (names, updates) in groups.items()
-    for seed in config["seeds"]
+    Job(group, seed, {}, names) for group, names in groups.items() for seed in config["seeds"]
   ]
 
 

@@ -4,8 +4,8 @@ Keys are those of the models' settings, of `iodine.training.TrainingConfig` and 
 is not said here has its default there. "Paper" is Greff et al. 2019, mostly its Appendix C.
 
 A modifier is a function of what it modifies: it gets the values so far, flat (`data.name`), what
-the user wrote among them, and returns flat values. One that chooses another model (MODELS) comes
-before all others; of a preset that model then has SCENES only, none of IODINE's nets. What the user
+the user wrote among them, and returns flat values. One that chooses another model (MODELS), or
+IODINE's other decoder, comes before all others; of a preset that model then has SCENES only, none of IODINE's nets. What the user
 wrote wins over all.
 """
 
@@ -222,11 +222,27 @@ def _baseline(name):
   return modifier
 
 
+# The ablation of Sec. 4.3, with Appendix C's sizes.
+DECONV: Values = {
+  "decoder": "deconv",
+  "decoder_channels": [64, 64, 64, 64],
+  "decoder_kernel": 5,
+  "decoder_upsampling": 1,
+  "decoder_full_channels": 0,
+}
+
+
+def deconv(current: Mapping[str, Any]) -> Values:
+  """IODINE with the deconvolutional decoder."""
+  return DECONV
+
+
 def quick(current: Mapping[str, Any]) -> Values:
   """Small nets, for two CPU cores; all models see the same images."""
   own = quick_presets.OF_PRESET.get(current["preset"], {})
   if current["model"] == IODINE:
-    return {**quick_presets.IODINE, **own}
+    decoder = quick_presets.DECONV if current["decoder"] == "deconv" else {}
+    return {**quick_presets.IODINE, **own, **decoder}
   data = {key: value for key, value in own.items() if key.startswith("data.")}
   return {**quick_presets.TRAINING, **data, **BASELINES[current["modifier"]][2]}
 
@@ -246,8 +262,9 @@ def overnight(current: Mapping[str, Any]) -> Values:
 
 MODELS: dict[str, Modifier] = {name: _baseline(name) for name in BASELINES}
 KINDS = {name: values["model"] for name, (values, _, _) in BASELINES.items()}
+FIRST: dict[str, Modifier] = {**MODELS, "deconv": deconv}  # what others build on
 MODIFIERS: dict[str, Modifier] = {
-  **MODELS,
+  **FIRST,
   "released": released,
   "quick": quick,
   "overnight": overnight,

@@ -28,7 +28,11 @@ IODINE: Values = {
   "num_steps": 5000,
 }
 
-
+DECONV: Values = {  # about as many operations as the broadcast decoder at a third of the size
+  "decoder_channels": [32, 32, 16],
+  "decoder_kernel": 3,
+  "decoder_upsampling": 1,
+}
 MUON: Values = {"optimizer": "muon", "learning_rate": 3e-3}
 # whatever a file holds that was generated for this: all scenes but these train
 ALL_BUT_HELD_OUT: Values = {

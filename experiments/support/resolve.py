@@ -118,6 +118,7 @@ class Schema:
     scene = next((n for n in names if n in presets.SCENES), presets.DEFAULT)
     models = [n for n in names if n in presets.MODELS]
     others = [n for n in names if n in presets.MODIFIERS and n not in presets.MODELS]
+    others.sort(key=lambda name: name not in presets.FIRST)  # else in the order that they came in
     if len(models) > 1:
       raise Refusal(f"a run has one model, got {' and '.join(models)}")
     chosen = presets.KINDS[models[0]] if models else presets.IODINE

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from experiments import ablation, sweep
-from experiments.support import curves, grid, interrupts, presets
+from experiments.support import curves, grid, interrupts
 from experiments.support.errors import Refusal
-from iodine import IodineConfig, auxiliary
+from iodine import auxiliary
 from iodine.errors import UserError
 from iodine.files import write_json
 from tests.experiments.studies import read_json, rows, settings, study
@@ -183,10 +183,7 @@ def test_each_ablation_lacks_one_thing(tmp_path, player):
   for job, name in zip(jobs[1:-1], auxiliary.ALL_INPUTS, strict=True):
     assert job.group == f"without {name}"
     assert set(auxiliary.ALL_INPUTS) - set(job.updates["inputs"]) == {name}
-  quick = presets.quick({"preset": "tetrominoes", "model": "iodine"})
-  config = IodineConfig.from_flat({**quick, **jobs[-1].updates, "image_size": (35, 35, 3)})
-  assert config.decoder.kind == "deconv"  # of the paper's sizes, whatever the preset's are
-  assert (config.decoder.channels, config.decoder.kernel) == ((64, 64, 64, 64), 5)
+  assert jobs[-1].names == ("deconv",)
   with pytest.raises(ValueError, match="did you mean 'likelihood'"):
     ablation.jobs(settings(ablation, without="likelihod"))
   player()

@@ -118,6 +118,20 @@ def test_every_key_of_a_preset_is_one_of_the_command_s():
     assert set(preset) <= known
 
 
+@pytest.mark.parametrize("name", presets.SCENES)
+def test_the_deconvolutional_decoder_comes_before_all_other_modifiers(name):
+  def decoder(*names, **updates):
+    return make_config({**resolved(*names, **updates), "image_size": (48, 48, 3)}).decoder
+
+  paper = decoder(name, "deconv")
+  assert (paper.kind, paper.channels, paper.kernel) == ("deconv", (64, 64, 64, 64), 5)  # App. C
+  small = decoder(name, "deconv", "quick")
+  assert small == decoder("quick", name, "deconv") == decoder(name, "quick", decoder="deconv")
+  assert small.kind == "deconv"
+  assert max(small.channels) < 64
+  assert decoder(name, "quick", "deconv", decoder_channels=[8]).channels == (8,)
+
+
 @pytest.mark.parametrize("model", [[], ["monet"], ["r_nem"], ["vae"]], ids=str)
 def test_overnight_trains_longer_than_quick(model):
   binary = ("shapes", "multi_dsprites_binarized")
