@@ -5,8 +5,8 @@ is not said here has its default there. "Paper" is Greff et al. 2019, mostly its
 
 A modifier is a function of what it modifies: it gets the values so far, flat (`data.name`), what
 the user wrote among them, and returns flat values. One that chooses another model (MODELS), or
-IODINE's other decoder, comes before all others; of a preset that model then has SCENES only, none of IODINE's nets. What the user
-wrote wins over all.
+IODINE's other decoder, comes before all others; of a preset another model has SCENES only, none of
+IODINE's nets. What the user wrote wins over all.
 """
 
 from collections.abc import Callable, Mapping
