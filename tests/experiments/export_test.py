@@ -100,6 +100,22 @@ def test_clevr_is_cropped(tmp_path):
   np.testing.assert_allclose(picture, tf.image.resize(cropped, [128, 128]), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+  ("name", "asked", "objects"),
+  [
+    ("clevr", (None, None), [None, None]),
+    ("clevr6", (None, None), [3, 6]),
+    ("clevr_single", (None, None), [1, 1]),
+    ("clevr6", (None, 4), [None, 4]),  # what is asked for stands, whole
+    ("clevr", (3, 6), [3, 6]),
+  ],
+)
+def test_how_many_objects_the_scenes_had(name, asked, objects):
+  data = {"name": name, "image_size": None, "grayscale": False, "legacy_resize": False}
+  data |= {"min_objects": asked[0], "max_objects": asked[1]}
+  assert bundles.metadata({"data": data}, 0)["objects"] == objects
+
+
 def test_other_sizes_are_refused_or_resized(metadata, tmp_path):
   pixels = np.zeros([30, 60, 3], np.uint8)
   pixels[:, 15:45, 0] = 255  # the central square is red

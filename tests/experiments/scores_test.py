@@ -115,6 +115,7 @@ def test_more_objects(trained_run, tmp_path, expected):
   out = study(generalization, tmp_path, run=trained_run, counts=[2, 3], num_pictures=2)
   table = rows(out / "generalization.csv")
   assert {row["objects"] for row in table} == {"3"}  # no scene has two
+  assert {row["label"] for row in table} == {"trained on all scenes"}  # the data set has no limits
   assert_quantiles(table, expected[0], "ari_fg", "objects", 3, -1)
   with pytest.raises(Refusal, match="no scene of the test split has any"):
     study(generalization, tmp_path, run=trained_run, counts=[2])
