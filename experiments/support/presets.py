@@ -250,13 +250,12 @@ def quick(current: Mapping[str, Any]) -> Values:
 def overnight(current: Mapping[str, Any]) -> Values:
   """`quick` with more steps, for two CPU cores and a night."""
   values = quick(current)
-  own = quick_presets.OVERNIGHT.get(current["preset"], {}) if current["model"] == IODINE else {}
+  stretched = [k for k in ("num_steps", "learning_rate_decay_steps") if k in values]
   return {
     **values,
-    "num_steps": quick_presets.OVERNIGHT_FACTOR * values["num_steps"],
+    **{key: quick_presets.OVERNIGHT * values[key] for key in stretched},
     "checkpoint_every": 1000,
     "validate_every": 1000,
-    **own,
   }
 
 

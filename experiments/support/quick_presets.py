@@ -7,6 +7,7 @@ from typing import Any
 
 Values = dict[str, Any]
 
+OVERNIGHT = 5  # times the steps of `quick`
 TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_every": 250}
 IODINE: Values = {
   **TRAINING,
@@ -127,7 +128,3 @@ OF_PRESET: dict[str, Values] = {
     "num_steps": 1000,  # from models/clevr6: from nothing one slot comes to draw all there is
   },
 }
-
-# `overnight`: as many times the steps of `quick`, unless more is known
-OVERNIGHT_FACTOR = 5
-OVERNIGHT: dict[str, Values] = {}
