@@ -139,7 +139,7 @@ class Schema:
         changes = {}
       foreign = sorted(set(changes) - set(fields))
       if foreign:
-        raise Refusal(f"{name} is not for model={kind}, which has no {foreign[0]}")
+        raise Refusal(f"{name} is not for model={kind}, which has no key {foreign[0]}")
       values.update(changes)
     return kind, values
 
