@@ -29,7 +29,7 @@ IODINE: Values = {
   "num_steps": 5000,
 }
 
-DECONV: Values = {  # about as many operations as the broadcast decoder at a third of the size
+DECONV: Values = {  # half as many operations again as the broadcast decoder at a third of the size
   "decoder_channels": [32, 32, 16],
   "decoder_kernel": 3,
   "decoder_upsampling": 1,

@@ -11,7 +11,9 @@ import pytest
 from experiments import ablation, sweep
 from experiments.support import curves, grid, interrupts
 from experiments.support.errors import Refusal
+from experiments.support.training import command
 from iodine import auxiliary
+from iodine.build import make_config
 from iodine.errors import UserError
 from iodine.files import write_json
 from tests.experiments.studies import read_json, rows, settings, study
@@ -183,7 +185,10 @@ def test_each_ablation_lacks_one_thing(tmp_path, player):
   for job, name in zip(jobs[1:-1], auxiliary.ALL_INPUTS, strict=True):
     assert job.group == f"without {name}"
     assert set(auxiliary.ALL_INPUTS) - set(job.updates["inputs"]) == {name}
-  assert jobs[-1].names == ("deconv",)
+  config = command.configure(jobs[-1].words(["tetrominoes"]))
+  decoder = make_config({**config, "image_size": (35, 35, 3)}).decoder
+  assert decoder.kind == "deconv"  # of the paper's sizes, whatever the preset's are
+  assert (decoder.channels, decoder.kernel) == ((64, 64, 64, 64), 5)
   with pytest.raises(ValueError, match="did you mean 'likelihood'"):
     ablation.jobs(settings(ablation, without="likelihod"))
   player()

@@ -109,11 +109,8 @@ def test_every_key_of_a_preset_is_one_of_the_command_s():
   known = set(command.schema.fields())
   for name in presets.SCENES:
     assert set(presets.preset(name)) <= known
-  for preset in [
-    quick_presets.IODINE,
-    presets.RELEASED,
-    *quick_presets.OF_PRESET.values(),
-  ]:
+  flat = [quick_presets.IODINE, quick_presets.DECONV, presets.DECONV, presets.RELEASED]
+  for preset in [*flat, *quick_presets.OF_PRESET.values()]:
     assert set(preset) <= known
 
 
