@@ -3,7 +3,8 @@
 Presets: tetrominoes, multi_dsprites, multi_dsprites_binarized, shapes, clevr6, clevr, clevr_single;
 of videos objects_room_flights and cater (docs/sequences.md); of Fig. 11 textured_mnist,
 textured_mnist_single and clevr6_grayscale.
-Modifiers: monet, rnn_nem, r_nem, vae (else it is IODINE; docs/models.md); quick; released.
+Modifiers: monet, rnn_nem, r_nem, vae (else it is IODINE; docs/models.md), deconv (IODINE's other
+decoder); quick and overnight, for two CPU cores; released, as the original program.
 Any key of the model can be set behind them (batch_size=4 num_slots=9 data.dir=...);
 `python -m experiments.train print_config with clevr6` lists them all. `resume_from=runs/3` goes on
 where run 3 stopped. strategy=multi_worker trains on all machines of TF_CONFIG (docs/scaling.md),
@@ -103,7 +104,7 @@ def _train(_run, config, trainer, directory, parent):
   training = trainer.config
   history = resume.resume(_run, trainer, config, parent, directory) if parent else {}
   if config["init_from"] and not parent:
-    print(runs.initialise(trainer.model, config["init_from"]))
+    print(runs.initialise(trainer.model, config["init_from"], config["init_checkpoint"]))
   resume.write_history(directory, history)
   start, end = trainer.steps_done, training.num_steps
   if start > end:

@@ -226,8 +226,13 @@ def _other_size(folder, data, changes):
   return None if seen[:2] == trained[:2] else seen[:2]
 
 
-def initialise(model: SlotModel, folder: str | os.PathLike) -> str:
+def initialise(model: SlotModel, folder: str | os.PathLike, which: str = "best") -> str:
   """Sets a model's trainable variables to those of a run or bundle that have their name and shape.
+
+  Args:
+    model: whose variables exist.
+    folder: of the run or bundle.
+    which: "best" or "last" checkpoint of a run.
 
   Returns:
     a sentence on what did and did not fit.
@@ -235,7 +240,7 @@ def initialise(model: SlotModel, folder: str | os.PathLike) -> str:
   Raises:
     UserError: there is no such run, or nothing of it fits.
   """
-  _, source, step = load_run(folder)
+  _, source, step = load_run(folder, which)
   known = {variable.name: variable for variable in source.trainable_variables}
   misfits = []
   for variable in model.trainable_variables:

@@ -130,6 +130,7 @@ class RunSettings(Settings):
     resume_from: a run's folder, runs/3: go on where it stopped, as a new run.
     init_from: a run's folder or a shipped model's, models/tetrominoes: begin with its variables, as
       far as they fit, on whatever data, at any image size, with a step of zero.
+    init_checkpoint: of that run, its "best", or its "last", which has learned longest.
     strategy: "auto", all GPUs, else one CPU; "mirrored", all devices; "cpu"; "multi_worker", those
       of all machines in TF_CONFIG.
     num_devices: of this machine's devices, all by default.
@@ -150,6 +151,7 @@ class RunSettings(Settings):
   preset: Name = "tetrominoes"
   resume_from: Name | None = None
   init_from: Name | None = None
+  init_checkpoint: Literal["best", "last"] = "best"
   strategy: Literal["auto", "mirrored", "multi_worker", "cpu"] = "auto"
   num_devices: Count | None = None
   cpu_devices: Count = 1

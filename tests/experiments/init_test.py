@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import iodine
 from experiments import export
 from experiments.support import runs, scoring
 from iodine import IodineConfig, build_model, make_config
 from iodine.errors import UserError
+from iodine.training.checkpoints import Checkpoints
 
 TINY = {
   "image_size": (8, 8, 3),
@@ -34,7 +36,7 @@ def source(monkeypatch):
   model = made()
   for i, variable in enumerate(model.trainable_variables):
     variable.assign_add(np.full(variable.shape, 0.01 * (i + 1), np.float32))
-  monkeypatch.setattr(runs, "load_run", lambda folder: ({}, model, 7))
+  monkeypatch.setattr(runs, "load_run", lambda folder, which: ({}, model, 7))
   return model
 
 
@@ -46,6 +48,27 @@ def test_all_that_fits_is_taken_whatever_the_image_size(source):
   )
   for ours, theirs in zip(model.trainable_variables, source.trainable_variables, strict=True):
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_best_checkpoint_or_the_last(tmp_path):
+  model, step = made(), tf.Variable(0, dtype=tf.int64)
+  state = {"model": model, "step": step, "best_score": tf.Variable(0.0)}
+  checkpoints = Checkpoints(tmp_path / runs.CHECKPOINTS, state, model.config)
+  step.assign(3)
+  checkpoints.save_best(0.5)
+  for variable in model.trainable_variables:
+    variable.assign_add(tf.ones_like(variable))
+  step.assign(4)
+  checkpoints.save()
+  data = {**runs.DATA, "name": "tetrominoes", "image_size": [8, 8]}
+  (tmp_path / "config.json").write_text(json.dumps({**model.config.flat(), "data": data}))
+
+  first = lambda other: other.trainable_variables[0].numpy()
+  best, last = made(), made()
+  assert "step 3" in runs.initialise(best, tmp_path)
+  assert "step 4" in runs.initialise(last, tmp_path, "last")
+  np.testing.assert_array_equal(first(last), first(model))
+  np.testing.assert_allclose(first(best), first(model) - 1, atol=1e-6)
 
 
 def test_what_does_not_fit_is_named_and_stays(source):
@@ -65,7 +88,7 @@ def test_what_does_not_fit_is_named_and_stays(source):
 def test_another_kind_of_model_is_refused(monkeypatch):
   vae = build_model(make_config({"model": "vae", "image_size": (8, 8, 3)}))
   vae.create_variables()
-  monkeypatch.setattr(runs, "load_run", lambda folder: ({}, vae, 7))
+  monkeypatch.setattr(runs, "load_run", lambda folder, which: ({}, vae, 7))
   with pytest.raises(UserError, match="no variable of that model fits this one"):
     runs.initialise(made(), "runs/1")
 
