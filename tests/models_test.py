@@ -45,13 +45,15 @@ def test_scenes_that_are_drawn(name, tmp_path):
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("mitsuba"), reason="scenes need Mitsuba")
-def test_clevr6(tmp_path):
+@pytest.mark.parametrize(("name", "size"), [("clevr6", 48), ("clevr6_64", 64)])
+def test_clevr6(name, size, tmp_path):
   # in a process of its own: Mitsuba does not bear TensorFlow beside it
-  words = ["clevr6", "--num", "48", "--image-size", "48", "--quality", "quick", "--seed", "2026"]
-  command = [sys.executable, "-m", "datasets.generate", *words, "--out", str(tmp_path)]
+  words = ["clevr6", "--num", "48", "--image-size", str(size), "--quality", "quick"]
+  out = ["--seed", "2026", "--out", str(tmp_path)]
+  command = [sys.executable, "-m", "datasets.generate", *words, *out]
   subprocess.run(command, check=True, cwd=MODELS.parent, capture_output=True)
   data = {"dir": str(tmp_path), "num_train": 0, "num_validation": 0, "num_test": 48}
-  folder = MODELS / "clevr6"
+  folder = MODELS / name
   scores = scoring.evaluate_run(folder, tmp_path / "scores", data=data)["summary"]
   known = iodine.load(folder).metadata
   assert (known["num_images"], scores["num_images"]) == (320, 48)
