@@ -8,13 +8,13 @@ that others are to have,
 writes a folder with the SavedModel, the run's configuration, its curves and its test scores.
 """
 
-from typing import Literal, Self
+from typing import Self
 
 import pydantic
 
 from experiments.support import bundles
 from experiments.support.cli import Command, Refusal, run_folder
-from experiments.support.settings import Name, Size
+from experiments.support.settings import Name, Size, Which
 from iodine.settings import Settings
 
 
@@ -30,7 +30,7 @@ class ExportSettings(Settings):
   """
 
   run: Name | None = None
-  checkpoint: Literal["best", "last"] = "best"
+  checkpoint: Which = "best"
   out: Name | None = None
   image_size: Size | None = None
   bundle: Name | None = None

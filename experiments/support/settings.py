@@ -67,6 +67,7 @@ Paths = Annotated[str | tuple[str, ...], WrapValidator(_paths)]  # see `paths.fi
 Counts = Annotated[tuple[Count, ...], BeforeValidator(_several), Field(min_length=1)]
 Places = Annotated[tuple[Whole, ...], BeforeValidator(_several), Field(min_length=1)]
 Size = tuple[Count, Count]
+Which = Literal["best", "last"]  # of a run's checkpoints
 
 
 class DataSettings(Settings):
@@ -151,7 +152,7 @@ class RunSettings(Settings):
   preset: Name = "tetrominoes"
   resume_from: Name | None = None
   init_from: Name | None = None
-  init_checkpoint: Literal["best", "last"] = "best"
+  init_checkpoint: Which = "best"
   strategy: Literal["auto", "mirrored", "multi_worker", "cpu"] = "auto"
   num_devices: Count | None = None
   cpu_devices: Count = 1
@@ -221,7 +222,7 @@ class ChosenRun(Settings):
   """
 
   run: Name | None = None
-  checkpoint: Literal["best", "last"] = "best"
+  checkpoint: Which = "best"
   num_iterations: Count | None = None
   num_slots: Count | None = None
   batch_size: Count = 16
