@@ -243,20 +243,25 @@ def quick(current: Mapping[str, Any]) -> Values:
   if current["model"] == IODINE:
     decoder = quick_presets.DECONV if current["decoder"] == "deconv" else {}
     return {**quick_presets.IODINE, **own, **decoder}
-  data = {key: value for key, value in own.items() if key.startswith("data.")}
-  return {**quick_presets.TRAINING, **data, **BASELINES[current["modifier"]][2]}
+  return {**quick_presets.TRAINING, **_data(own), **BASELINES[current["modifier"]][2]}
 
 
 def overnight(current: Mapping[str, Any]) -> Values:
-  """`quick` with more steps, for two CPU cores and a night."""
+  """`quick` with more steps, and larger images where the paper has them, for a night."""
   values = quick(current)
   stretched = [k for k in ("num_steps", "learning_rate_decay_steps") if k in values]
+  own = quick_presets.OVERNIGHT_OF_PRESET.get(current["preset"], {})
   return {
     **values,
     **{key: quick_presets.OVERNIGHT * values[key] for key in stretched},
+    **(own if current["model"] == IODINE else _data(own)),
     "checkpoint_every": 1000,
     "validate_every": 1000,
   }
+
+
+def _data(values: Values) -> Values:
+  return {key: value for key, value in values.items() if key.startswith("data.")}
 
 
 MODELS: dict[str, Modifier] = {name: _baseline(name) for name in BASELINES}

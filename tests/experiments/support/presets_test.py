@@ -1,5 +1,6 @@
 """Presets against the paper's tables, and how modifiers combine."""
 
+import numpy as np
 import pytest
 
 import datasets
@@ -110,7 +111,8 @@ def test_every_key_of_a_preset_is_one_of_the_command_s():
   for name in presets.SCENES:
     assert set(presets.preset(name)) <= known
   flat = [quick_presets.IODINE, quick_presets.DECONV, presets.DECONV, presets.RELEASED]
-  for preset in [*flat, *quick_presets.OF_PRESET.values()]:
+  of_presets = (quick_presets.OF_PRESET, quick_presets.OVERNIGHT_OF_PRESET)
+  for preset in [*flat, *(own for table in of_presets for own in table.values())]:
     assert set(preset) <= known
 
 
@@ -129,7 +131,7 @@ def test_the_deconvolutional_decoder_comes_before_all_other_modifiers(name):
 
 
 @pytest.mark.parametrize("model", [[], ["monet"], ["r_nem"], ["vae"]], ids=str)
-def test_overnight_is_quick_with_more_steps(model):
+def test_overnight_is_quick_with_more_steps_and_larger_images(model):
   binary = ("shapes", "multi_dsprites_binarized")
   for name in binary if "r_nem" in model else presets.SCENES:
     quick, overnight = (resolved(name, *model, budget) for budget in ("quick", "overnight"))
@@ -139,6 +141,13 @@ def test_overnight_is_quick_with_more_steps(model):
       steps = [c["num_steps"] / c["learning_rate_decay_steps"] for c in (quick, overnight)]
       assert steps[0] == steps[1]
     longer = {"num_steps", "learning_rate_decay_steps", "checkpoint_every", "validate_every"}
+    sizes = [c["data"].pop("image_size") for c in (quick, overnight)]
+    if sizes[0] != sizes[1]:
+      assert sizes[1] == [64, 64]
+      if not model:  # the KL stands against a sum over pixels
+        growth = np.prod(sizes[1]) / np.prod(sizes[0])
+        assert overnight["kl_weight"] == pytest.approx(growth * quick["kl_weight"], rel=0.02)
+        longer.add("kl_weight")
     assert {k: v for k, v in overnight.items() if k not in longer} == {
       k: v for k, v in quick.items() if k not in longer
     }
