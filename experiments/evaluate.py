@@ -29,6 +29,7 @@ def evaluate(_run, _config):
     batch_size=_config["batch_size"],
     data={k: v for k, v in _config["data"].items() if v != "run"},
     seed=_config["seed"],
+    num_starts=_config["num_starts"],
   )
   _run.info["summary"] = report["summary"]
   print(scoring.sentence(report["summary"]))

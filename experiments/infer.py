@@ -51,6 +51,8 @@ class InferSettings(Settings):
     frame_iterations: of a video, on each of the other frames: likewise, else one.
     frames_per_second: of overlay.mp4.
     num_slots: K, the model's by default.
+    num_starts: inferences of each picture, of which the best is kept (`iodine.starts`); the model's
+      by default, 1 in training.
     noise_seed: of the posterior samples.
     batch_size: pictures at a time.
     num_overview: pictures in the overview; 0 draws none.
@@ -66,6 +68,7 @@ class InferSettings(Settings):
   frame_iterations: Count | None = None
   frames_per_second: Annotated[float, Field(gt=0, le=50)] = 8.0
   num_slots: Count | None = None
+  num_starts: Count | None = None
   noise_seed: Seed = 0
   batch_size: Count = 16
   num_overview: Whole = 16
@@ -86,6 +89,8 @@ def _check(config):
     raise Refusal("say which model: with model=exports/tetris")
   if config["images"] is None and config["video"] is None:
     raise Refusal("say which pictures: with images='photos/*.png', or video=clip.mp4")
+  if config["video"] is not None and config["num_starts"] is not None:
+    raise Refusal("num_starts is for images: a video is followed from one start")
   if config["images"] is not None and config["video"] is not None:
     raise Refusal("images and video are two kinds of input: give one of them")
 
@@ -110,6 +115,7 @@ def infer(_run, _config):
     config["num_slots"],
     config["noise_seed"],
     config["batch_size"],
+    config["num_starts"],
   )
   out = run_directory(_run)
   names = distinct([path.stem for path in files])
@@ -285,6 +291,7 @@ def decompose(
   num_slots: int | None,
   seed: int,
   batch_size: int,
+  num_starts: int | None = None,
 ) -> dict[str, np.ndarray]:
   """All images, a batch at a time: dict of arrays [N, ...], as of serving.Inferred.arrays.
 
@@ -300,7 +307,7 @@ def decompose(
   batches = []
   for start in range(0, len(images), batch_size):
     batch = images[start : start + batch_size]
-    batches.append(model.infer(batch, num_iterations, num_slots, seed).arrays())
+    batches.append(model.infer(batch, num_iterations, num_slots, seed, num_starts).arrays())
   return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 

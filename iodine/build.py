@@ -9,15 +9,20 @@ from iodine.errors import ConfigError
 from iodine.model import Iodine
 from iodine.slot_model import SlotModel
 
-CONFIGS: tuple[type[ModelConfig], ...] = (IodineConfig, MonetConfig, NemConfig, VaeConfig)
+MODELS: dict[type[ModelConfig], type[SlotModel]] = {
+  IodineConfig: Iodine,
+  MonetConfig: Monet,
+  NemConfig: Nem,
+  VaeConfig: Vae,
+}
 
 
 def config_class(kind: str) -> type[ModelConfig]:
   """The settings that a kind of model has; raises ConfigError for one that does not exist."""
-  for config in CONFIGS:
+  for config in MODELS:
     if config.model_fields["model"].default == kind:
       return config
-  kinds = ", ".join(config.model_fields["model"].default for config in CONFIGS)
+  kinds = ", ".join(config.model_fields["model"].default for config in MODELS)
   raise ConfigError(f"model must be one of {kinds}, got {kind!r}")
 
 
@@ -29,15 +34,14 @@ def make_config(values: Mapping[str, Any]) -> ModelConfig:
   return config_class(values.get("model", "iodine")).from_flat(values)
 
 
+def model_class(config: ModelConfig) -> type[SlotModel]:
+  """What `build_model` makes of the settings."""
+  for settings, model in MODELS.items():
+    if isinstance(config, settings):
+      return model
+  raise TypeError(f"no model is made of {type(config).__name__}")
+
+
 def build_model(config: ModelConfig) -> SlotModel:
   """The model that the settings describe; its variables come with `create_variables`."""
-  match config:
-    case IodineConfig():
-      return Iodine(config)
-    case MonetConfig():
-      return Monet(config)
-    case NemConfig():
-      return Nem(config)
-    case VaeConfig():
-      return Vae(config)
-  raise TypeError(f"no model is made of {type(config).__name__}")
+  return model_class(config)(config)

@@ -23,6 +23,8 @@ class ModelConfig(Settings):
     image_size: (H, W, C). No variable of IODINE depends on H and W.
     num_slots: K.
     num_iterations: T, of refinement; 1 for a model that does not iterate.
+    num_starts: inferences of an image, from other samples each, of which evaluation keeps the one
+      with the lowest negative ELBO (`iodine.starts`). Training makes one.
     dtype: of variables and images.
     precision: "float32" computes in `dtype`; "mixed_bfloat16" and "mixed_float16" compute the
       convolutions and linear layers in that type (`iodine.precision`), on float32 variables.
@@ -34,13 +36,14 @@ class ModelConfig(Settings):
   image_size: ImageSize = (128, 128, 3)
   num_slots: Annotated[int, Field(ge=2)] = 7
   num_iterations: Count = 5
+  num_starts: Count = 1
   dtype: Literal["float32", "float64"] = "float32"
   precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
   recompute: bool = False
 
   # Settings that no variable depends on: a checkpoint serves a model whose own are others.
   FREE: ClassVar[frozenset[str]] = frozenset(
-    {"image_size", "num_slots", "num_iterations", "precision", "recompute"}
+    {"image_size", "num_slots", "num_iterations", "num_starts", "precision", "recompute"}
   )
 
   @pydantic.model_validator(mode="after")

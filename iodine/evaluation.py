@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from iodine import metrics, unroll
+from iodine import metrics, starts, unroll
 from iodine.errors import UserError
 from iodine.noise import Noise
 from iodine.slot_model import SlotModel
@@ -48,7 +48,7 @@ class Evaluator:
   def __call__(
     self, batches: Iterable[Mapping[str, Any]], first_index: int = 0
   ) -> dict[str, np.ndarray]:
-    """Scores scenes.
+    """Scores scenes; of several starts (`ModelConfig.num_starts`) each image's best.
 
     Args:
       batches: iterable of scene batches: `image` [B, H, W, C], and `mask` [B, L, H, W, 1] if any;
@@ -70,10 +70,16 @@ class Evaluator:
 
   def _score(self, batch, first_index):
     batch = {key: batch[key] for key in ("image", "mask") if key in batch}
-    scores = self._run(batch, tf.constant(first_index))
-    return {name: value.numpy().T for name, value in scores.items()}  # [D, B] -> [B, D]
 
-  def _decodes(self, batch, first_index):
+    def run(number):
+      seed = starts.start_seed(self._seed, number)
+      energy, scores = self._run(batch, seed, tf.constant(first_index))
+      return energy.numpy(), {name: value.numpy() for name, value in scores.items()}
+
+    scores = starts.best_start(run, self._model.config.num_starts, axis=1)
+    return {name: value.T for name, value in scores.items()}  # [D, B] -> [B, D]
+
+  def _decodes(self, batch, seed, first_index):
     model, true_mask = self._model, batch.get("mask")
 
     def keep(output, frame, d):
@@ -83,14 +89,15 @@ class Evaluator:
       return _scores(output, frame.target, mask, self._num_background)
 
     timeline = unroll.timeline_of(model, batch["image"], self._num_iterations)
-    return unroll.fold(
+    found = unroll.fold(
       model,
       batch["image"],
       keep,
       num_iterations=self._num_iterations,
       num_slots=self._num_slots,
-      noise=Noise(self._seed, tf.constant(0), first_index),
-    ).kept
+      noise=Noise(seed, tf.constant(0), first_index),
+    )
+    return model.energy(found.last.nll, found.last.terms), found.kept
 
 
 def _scores(output, image, true_mask, num_background):

@@ -90,6 +90,19 @@ class SlotModel(snt.Module, abc.ABC):
     """Names of the loss's terms beside the likelihood, as in `SlotOutput.terms`."""
     return ("kl",)
 
+  @staticmethod
+  def energy(nll, terms: Mapping[str, Any]):
+    """What tells a good inference from a worse one, lower being better, in nats.
+
+    Args:
+      nll: of images, an array or a tensor.
+      terms: as of `SlotOutput`, in the same shape.
+
+    Returns:
+      the negative ELBO, whatever weights the model was trained with.
+    """
+    return nll + terms["kl"]
+
   def weights(self) -> dict[str, tf.Variable]:
     """What training may anneal, by its setting's flat name; the setting is the last value."""
     return {}

@@ -44,7 +44,7 @@ class Tracker:
       prediction has seen it n - 1 times.
 
   Raises:
-    UserError: the model does not iterate, or K is too small.
+    UserError: the model does not iterate, is to make several starts, or K is too small.
   """
 
   def __init__(
@@ -58,6 +58,10 @@ class Tracker:
         f"clips need a model that iterates, a frame an iteration: this is {model.config.model}"
       )
     model.check_counts(None, num_slots)
+    if model.config.num_starts > 1:
+      raise UserError(
+        f"a clip is followed from one start: expected num_starts 1, got {model.config.num_starts}"
+      )
     self._model, self._num_slots = model, num_slots
     self._pace = pace or model.pace
     self._run = tf.function(self._decodes, reduce_retracing=True, autograph=False)

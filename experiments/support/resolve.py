@@ -18,7 +18,7 @@ import datasets
 from experiments.support import config_files, presets
 from experiments.support.errors import Refusal
 from experiments.support.settings import DataSettings, RunSettings, names_in
-from iodine.build import CONFIGS, config_class
+from iodine.build import MODELS, config_class
 from iodine.config import ModelConfig
 from iodine.errors import ConfigError
 from iodine.settings import Settings, hint
@@ -26,7 +26,7 @@ from iodine.training import TrainingConfig
 
 # Of a model's settings, what the data decide and what is no choice for users.
 HIDDEN = frozenset({"image_size", "dtype"})
-KINDS = tuple(config.model_fields["model"].default for config in CONFIGS)
+KINDS = tuple(config.model_fields["model"].default for config in MODELS)
 _OBSOLETE = frozenset({"data.seed"})  # old runs have it
 
 

@@ -178,7 +178,10 @@ def training_config(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def load_run(
-  folder: str | os.PathLike, which: str = "best", changes: Mapping[str, Any] | None = None
+  folder: str | os.PathLike,
+  which: str = "best",
+  changes: Mapping[str, Any] | None = None,
+  num_starts: int | None = None,
 ) -> tuple[dict[str, Any], SlotModel, int]:
   """Restores a run's model.
 
@@ -187,6 +190,7 @@ def load_run(
     which: "best" or "last" checkpoint.
     changes: keys of its `data` that are to be others: the model is made for images of that size,
       on which no variable of most models depends.
+    num_starts: of the model's inference (`ModelConfig`), the run's by default.
 
   Returns:
     (config dict, model, step).
@@ -199,10 +203,12 @@ def load_run(
   size = _other_size(folder, config["data"], changes or {})
   if is_bundle(folder):
     loaded = serving.load(folder)
-    return config, loaded.restore(size), loaded.metadata["step"]
+    return config, loaded.restore(size, num_starts), loaded.metadata["step"]
   wanted = model_config(config)
   if size is not None:
     wanted = wanted.replace(image_size=[*size, wanted.image_size[2]])
+  if num_starts is not None:
+    wanted = wanted.replace(num_starts=num_starts)
   model = build_model(wanted)
   model.create_variables()
   step = tf.Variable(0, dtype=tf.int64, trainable=False)

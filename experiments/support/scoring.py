@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from experiments.support import clips, held_out, runs
 from experiments.support.held_out import Learned
 from experiments.support.results import save
-from iodine import evaluation, plotting, tracking
+from iodine import evaluation, inference, plotting, tracking
 from iodine.files import write_json
 from iodine.outputs import SlotOutput
 from iodine.slot_model import SlotModel
@@ -56,6 +56,7 @@ def evaluate_run(
   batch_size: int = 16,
   data: Mapping[str, Any] | None = None,
   seed: int = 0,
+  num_starts: int | None = None,
 ) -> dict[str, Any]:
   """Scores a run's checkpoint and writes metrics.json and its figures into `out`/`split`.
 
@@ -70,6 +71,7 @@ def evaluate_run(
     batch_size: images at a time.
     data: keys of the run's `data` to change.
     seed: of the posterior samples.
+    num_starts: inferences of an image, of which the best is kept; the run's by default.
 
   Returns:
     dict: `summary` (means at the last iteration), `figures` and `metrics` (paths).
@@ -78,12 +80,16 @@ def evaluate_run(
     UserError: there is no such run; the split would hold records that it was trained on.
     datasets.DataError: the data is missing, damaged or another.
   """
-  config, model, step = runs.load_run(run, which, data)
+  config, model, step = runs.load_run(run, which, data, num_starts)
   data = {**config["data"], **(data or {}), "generate": False}
   learned = held_out.learned(run)
   subject = Subject(model, data, split, learned, num_iterations, num_slots, seed)
   held_out.check(learned, data, [split])
-  print(f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split")
+  starts = model.config.num_starts
+  best = f", the best of {starts} starts each" if starts > 1 else ""
+  print(
+    f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split{best}"
+  )
   scores = score(subject, num_images, batch_size)
   summary = {**evaluation.summarize(scores), "step": step}
   if clips.is_video(data) and model.ITERATES:
@@ -128,13 +134,8 @@ def scenes(subject: Subject, num_images: int, batch_size: int) -> tf.data.Datase
 def decompose(subject: Subject, num_images: int) -> tuple[dict[str, Any], SlotOutput]:
   """The first scenes of a split, and every decode of them, [D, B]."""
   batch = next(iter(scenes(subject, num_images, num_images)))
-  output = subject.model(
-    batch["image"],
-    num_iterations=subject.num_iterations,
-    num_slots=subject.num_slots,
-    seed=[subject.seed, 1],
-  )
-  return batch, output
+  infer = inference.Inference(subject.model, subject.num_iterations, subject.num_slots)
+  return batch, infer.iterations(batch["image"], subject.seed)
 
 
 def _scenes_drawn(subject):
@@ -164,9 +165,9 @@ def draw_decomposition(subject: Subject, num_images: int) -> Figure:
   return plotting.decomposition(
     shown["image"],
     shown.get("mask"),
-    last.reconstruction.numpy(),
-    last.masks.numpy(),
-    last.means.numpy(),
+    last.reconstruction,
+    last.masks,
+    last.means,
     num_background=subject.num_background,
   )
 
@@ -176,9 +177,9 @@ def draw_refinement(subject: Subject) -> Figure:
   batch, output = decompose(subject, 1)
   return plotting.refinement(
     batch["image"][0].numpy(),
-    output.masks[:, 0].numpy(),
-    output.means[:, 0].numpy(),
-    output.reconstruction[:, 0].numpy(),
+    output.masks[:, 0],
+    output.means[:, 0],
+    output.reconstruction[:, 0],
   )
 
 

@@ -217,6 +217,8 @@ class ChosenRun(Settings):
     checkpoint: "best" or "last".
     num_iterations: T, the run's by default.
     num_slots: K, the run's by default.
+    num_starts: inferences of each image, from other samples, of which the one with the lowest
+      negative ELBO is kept: in so many times the time more objects are found; the run's by default.
     batch_size: images at a time.
     seed: of the posterior samples.
   """
@@ -225,6 +227,7 @@ class ChosenRun(Settings):
   checkpoint: Which = "best"
   num_iterations: Count | None = None
   num_slots: Count | None = None
+  num_starts: Count | None = None
   batch_size: Count = 16
   seed: Seed = 0
 

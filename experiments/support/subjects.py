@@ -141,7 +141,7 @@ def open_runs(config: Config) -> list[Subject]:
     raise Refusal("say which run: with run=runs/3, or several: with runs=[runs/3,runs/4]")
   changes = {k: v for k, v in config["data"].items() if v != "run"}
   splits = [config["split"]] if "split" in config else ["validation", "test"]
-  return [_open(path, config["checkpoint"], changes, splits) for path in paths]
+  return [_open(path, config, changes, splits) for path in paths]
 
 
 def open_run(config: Config) -> Subject:
@@ -183,15 +183,15 @@ def find_runs(config: Config) -> list[pathlib.Path]:
   return list(dict.fromkeys(found))
 
 
-def _open(path, which, changes, splits):
+def _open(path, config, changes, splits):
   if changes.get("name") and "path" not in changes:
     changes = {"path": None, **changes}
-  config, model, step = runs.load_run(path, which, changes)
-  data = {**config["data"], **changes, "generate": False}  # scenes made anew would be others
+  own, model, step = runs.load_run(path, config["checkpoint"], changes, config["num_starts"])
+  data = {**own["data"], **changes, "generate": False}  # scenes made anew would be others
   runs.check_data(data)
   learned = held_out.learned(path)
   held_out.check(learned, data, splits)
-  return Subject(str(path), config, model, step, data, learned)
+  return Subject(str(path), own, model, step, data, learned)
 
 
 def scenes(

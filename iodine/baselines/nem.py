@@ -100,6 +100,11 @@ class Nem(SlotModel):
     """The two parts of the clustering loss."""
     return ("intra", "inter")
 
+  @staticmethod
+  def energy(nll, terms):
+    """The clustering loss, for there is no posterior; see `SlotModel.energy`."""
+    return terms["intra"] + terms["inter"]
+
   def timeline(self, num_iterations) -> Timeline:
     """T decodes; what of a sequence is scored is the next frame."""
     kind, dtype = self.config.loss_steps, self.dtype

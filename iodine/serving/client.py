@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from iodine.build import build_model, make_config
+from iodine.build import build_model, make_config, model_class
 from iodine.errors import UserError
 from iodine.serving.graph import PLACE, SEED
 from iodine.slot_model import SlotModel
+from iodine.starts import best_start, start_seed
 from iodine.tf_paths import literal
 
 ROUNDING = 1e-3  # by so much a resized or averaged picture may leave [0, 1]
@@ -126,6 +127,7 @@ class Model:
     num_iterations: int | None = None,
     num_slots: int | None = None,
     seed: Any = 0,
+    num_starts: int | None = None,
   ) -> Inferred:
     """Decomposes images into slots.
 
@@ -134,21 +136,42 @@ class Model:
       num_iterations: T, that of training by default.
       num_slots: K, that of training by default.
       seed: int, or int32 [2].
+      num_starts: inferences from other samples, of which each image gets the one with the lowest
+        negative ELBO; that of the model's settings by default, 1 in training.
 
     Returns:
       Inferred.
 
     Raises:
-      UserError: size, dtype or range of the images is wrong; K < 2 or T < 1.
+      UserError: size, dtype or range of the images is wrong; K < 2, T < 1 or no start.
     """
     images, single = self._images(images)
-    outputs = self._loaded.infer(
-      images,
+    model = self.metadata["model"]
+    counts = (
       _count("num_iterations", num_iterations, self.metadata["num_iterations"], 1),
       self._num_slots(num_slots),
-      _seed(seed),
     )
+    num_starts = _count("num_starts", num_starts, model.get("num_starts", 1), 1)
+    seed, place = _seed(seed), {}
+
+    def run(number):
+      outputs = _numpy(self._loaded.infer(images, *counts, start_seed(seed, number)))
+      state = outputs.get("state", {})
+      place.update({name: state.pop(name) for name in PLACE if name in state})
+      return self._energy(outputs), outputs
+
+    outputs = best_start(run, num_starts)
+    if place:
+      outputs["state"] |= place
     return _named(Inferred, outputs, single)
+
+  def _energy(self, outputs):
+    """[B], of the last decode."""
+    terms = {name: v[:, -1] for name, v in outputs.items() if name not in Inferred._fields}
+    if "kl" in terms and terms["kl"].ndim > 1:  # of each slot
+      terms["kl"] = terms["kl"].sum(axis=1)
+    kind = model_class(make_config(self.metadata["model"]))
+    return kind.energy(outputs["nll"][:, -1], terms)
 
   def start(
     self, num_images: int = 1, num_slots: int | None = None, seed: Any = 0
@@ -253,6 +276,7 @@ class Model:
     num_iterations: int | None = None,
     num_slots: int | None = None,
     seed: Any = 0,
+    num_starts: int | None = None,
     **options: Any,
   ):
     """Draws the decomposition, a row an image; `options` as `iodine.plotting.decomposition`'s.
@@ -261,18 +285,21 @@ class Model:
       matplotlib Figure: image, reconstruction, masks and each slot.
     """
     images, _ = self._images(images)
-    found = self.infer(images, num_iterations, num_slots, seed)
+    found = self.infer(images, num_iterations, num_slots, seed, num_starts)
     shown = images / np.float32(255) if images.dtype == np.uint8 else images
     plotting = importlib.import_module("iodine.plotting")  # matplotlib, only where it draws
     return plotting.decomposition(
       shown, None, found.reconstruction, found.masks, found.means, found.mask_logits, **options
     )
 
-  def restore(self, image_size: tuple[int, int] | None = None) -> SlotModel:
+  def restore(
+    self, image_size: tuple[int, int] | None = None, num_starts: int | None = None
+  ) -> SlotModel:
     """The live model with the saved variables, to look inside or to train on.
 
     Args:
       image_size: (H, W) other than the saved one; no variable of IODINE depends on it.
+      num_starts: of its evaluation, other than the saved one.
 
     Raises:
       UserError: the SavedModel lacks a variable of the model, or has it in another shape.
@@ -280,6 +307,8 @@ class Model:
     config = make_config(self.metadata["model"])
     if image_size is not None:
       config = config.replace(image_size=[*image_size, config.image_size[2]])
+    if num_starts is not None:
+      config = config.replace(num_starts=num_starts)
     model = build_model(config)
     model.create_variables()
     saved = dict(zip(self.metadata["variables"], self._loaded.all_variables, strict=True))
@@ -346,16 +375,16 @@ def _seed(seed):
 
 
 def _numpy(tensors):
-  return {name: value.numpy() for name, value in tensors.items()}
+  """A dict, perhaps of dicts, of arrays that may be written to."""
+  return tf.nest.map_structure(np.asarray, dict(tensors))
 
 
 def _named(kind, outputs, single):
-  outputs = dict(outputs)
-  state = outputs.pop("state", None)
   arrays = _numpy(outputs)
+  state = arrays.pop("state", None)
   if single:
     arrays = {name: value[0] for name, value in arrays.items()}
   if kind is Slots:
     return Slots(**arrays)
   fields = {name: arrays.pop(name) for name in list(arrays) if name in Inferred._fields}
-  return Inferred(**fields, terms=arrays, state=None if state is None else _numpy(state))
+  return Inferred(**fields, terms=arrays, state=state)

@@ -71,6 +71,8 @@ def test_a_bundle_is_evaluated_like_a_run(bundle, trained_run, tiny_data, tmp_pa
   ours = scoring.evaluate_run(bundle, tmp_path, data={"dir": str(tiny_data)}, num_images=4)
   theirs = scoring.evaluate_run(trained_run, tmp_path, "last", num_images=4)
   assert ours["summary"] == theirs["summary"]
+  for folder in (bundle, trained_run):
+    assert runs.load_run(folder, num_starts=3)[1].config.num_starts == 3
 
 
 def test_the_metadata_tells_where_the_model_comes_from(metadata, trained_run):

@@ -150,6 +150,10 @@ def test_a_picture_has_the_same_slots_alone_as_in_a_batch(model):
   images = np.random.default_rng(0).uniform(size=[3, *SIZE, 3]).astype(np.float32)
   together = infer.decompose(model, images, None, None, 0, 3)
   alone = infer.decompose(model, images, None, None, 0, 1)
+  several = infer.decompose(model, images, None, None, 0, 2, num_starts=4)
+  energies = [found["nll"][:, -1] + found["kl"][:, -1].sum(axis=1) for found in (several, alone)]
+  assert (energies[0] <= energies[1] + 1e-3).all()
+  assert energies[0].sum() < energies[1].sum() - 1e-3
   for name in ("z", "posterior_mean", "masks"):
     np.testing.assert_allclose(alone[name], together[name], atol=1e-5)
 
@@ -161,6 +165,7 @@ def test_a_picture_has_the_same_slots_alone_as_in_a_batch(model):
     ({"batch_size": "many"}, "batch_size must be a whole number, got 'many'"),
     ({"num_overview": -1}, "num_overview must be at least 0, got -1"),
     ({"num_slots": 1}, "num_slots must be a whole number of at least 2, got 1"),
+    ({"num_starts": 0}, "num_starts must be at least 1, got 0"),
     ({"images": None}, "say which pictures"),
     ({"images": []}, "images names no picture"),
     ({"images": "none*.png"}, r"there is no picture none\*\.png"),
@@ -270,6 +275,11 @@ def test_videos_that_cannot_be_followed(name, sentence, folder, pixels, tmp_path
       Image.fromarray(frame).save(tmp_path / place / f"f{number}.png")
   with pytest.raises((UserError, datasets.DataError), match=sentence):
     run(tmp_path / "out", model=str(folder), video=str(tmp_path / name))
+
+
+def test_several_starts_are_for_images(folder, tmp_path):
+  with pytest.raises(Refusal, match="num_starts is for images: a video is followed from one start"):
+    run(tmp_path, model=str(folder), video="a.gif", num_starts=2)
 
 
 def test_images_or_a_video(folder, tmp_path):

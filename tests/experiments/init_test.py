@@ -112,7 +112,7 @@ def test_the_scores_know_the_size(tmp_path, monkeypatch):
   """What `evaluate` hands on: the changed data reaches the model."""
   seen = {}
 
-  def load_run(run, which, changes):
+  def load_run(run, which, changes, num_starts):
     seen.update(changes)
     raise UserError("enough")
 

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from experiments import decompositions, generalization, iterations, segmentation, slots
+from experiments import (
+  decompositions,
+  generalization,
+  iterations,
+  multistability,
+  segmentation,
+  slots,
+)
 from experiments.support import results, shown, subjects
 from experiments.support.errors import Refusal
 from experiments.support.paper import SCORES
@@ -88,6 +95,16 @@ def test_what_is_drawn_is_what_the_model_says(trained_run, expected):
     np.testing.assert_allclose(found[name], own, rtol=1e-3, atol=1e-4, err_msg=name)
   own = output.reconstruction[-1].numpy()[[4, 11]]
   np.testing.assert_allclose(found["reconstructions"], own, rtol=1e-3, atol=1e-4)
+
+
+def test_studies_keep_the_best_of_several_starts(trained_run, tmp_path, expected):
+  out = study(segmentation, tmp_path, run=trained_run, num_starts=3)
+  [by_method] = read_json(out / "segmentation.json").values()
+  best = by_method["IODINE"]["runs"][str(trained_run)]
+  single = evaluation.summarize(expected[0])
+  assert best["nll"] + best["kl"] < single["nll"] + single["kl"] - 1e-3
+  with pytest.raises(Refusal, match="this study is about single starts"):
+    study(multistability, tmp_path, run=trained_run, num_starts=3)
 
 
 def test_iterations(trained_run, tmp_path):

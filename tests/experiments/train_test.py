@@ -153,6 +153,15 @@ def test_evaluation_with_other_k_and_t(trained_run, tmp_path):
   assert all(os.path.getsize(path) > 10_000 for path in report["figures"])
 
 
+def test_evaluation_keeps_the_best_of_several_starts(trained_run, tmp_path):
+  one, three = (
+    scoring.evaluate_run(trained_run, tmp_path / str(n), "last", num_images=10, num_starts=n)
+    for n in (1, 3)
+  )
+  elbo = [report["summary"]["nll"] + report["summary"]["kl"] for report in (one, three)]
+  assert elbo[1] < elbo[0]
+
+
 def test_evaluation_never_reads_training_records(trained_run, tmp_path):
   with pytest.raises(Refusal, match="never looks at training records"):
     scoring.evaluate_run(trained_run, tmp_path, split="train")

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import iodine
-from iodine import build_model, make_config, serving, unroll
+from iodine import build_model, make_config, serving, starts, unroll
 from iodine.errors import ConfigError, UserError
 from iodine.evaluation import Evaluator, summarize
 from iodine.inference import Inference
@@ -247,6 +247,28 @@ def test_scores_and_the_last_decode_agree(case):
   assert np.isnan(summary["kl"]) == (case.model.latent_size is None)
 
 
+def test_of_several_starts_each_image_keeps_its_best(case):
+  model = fill(build_model(config_of(case.name, dtype="float64", num_starts=3)))
+  seeds = [starts.start_seed(tf.constant([4, 1]), number) for number in range(3)]
+  every = [case.model(case.images, seed=seed) for seed in seeds]
+  energy = np.stack([case.model.energy(o.nll, o.terms)[-1] for o in every])  # [S, B]
+  best = energy.argmin(axis=0)
+  if case.model.latent_size is not None:
+    np.testing.assert_allclose(energy[0], every[0].nll[-1] + every[0].terms["kl"][-1])
+    assert len(set(best)) > 1  # of different starts
+  found = Inference(model)(case.images, seed=4)
+  decodes = Inference(model).iterations(case.images, seed=4)
+  scores = Evaluator(model, seed=4)([{"image": tf.constant(case.images)}])
+  for image, start in enumerate(best):
+    expected = np.asarray(every[start].masks)[:, image]
+    np.testing.assert_allclose(found.masks[image], expected[-1], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(decodes.masks[:, image], expected, rtol=1e-6, atol=1e-9)
+    nll = np.asarray(every[start].nll)[:, image]
+    np.testing.assert_allclose(scores["nll"][image], nll, rtol=1e-6)
+  one = Inference(model, num_starts=1)(case.images, seed=4)
+  np.testing.assert_allclose(one.masks, every[0].masks[-1], rtol=1e-6, atol=1e-9)
+
+
 def test_every_decode_can_be_kept(case):
   """Of a model without latents too."""
   found = Inference(case.model).iterations(case.images, seed=3)
@@ -292,9 +314,32 @@ def test_an_export_gives_the_same_numbers(tmp_path, case):
   else:
     with pytest.raises(UserError, match="iterates"):
       loaded.start(4)
+  several_starts_of_an_export(loaded, live, images)
   restored = loaded.restore()
   for ours, theirs in zip(restored.variables, live.variables, strict=True):
     np.testing.assert_array_equal(ours, theirs)
+
+
+def several_starts_of_an_export(loaded, live, images):
+  seeds = [np.asarray(starts.start_seed(tf.constant([5, 1]), number)) for number in range(3)]
+  singles = [loaded.infer(images, seed=seed) for seed in seeds]
+  energies = []
+  for single in singles:
+    terms = {name: value[:, -1] for name, value in single.terms.items()}
+    if "kl" in terms:  # [B, K]
+      terms["kl"] = terms["kl"].sum(axis=1)
+    energies.append(live.energy(single.nll[:, -1], terms))
+  several = loaded.infer(images, seed=5, num_starts=3)
+  for image, start in enumerate(np.argmin(energies, axis=0)):
+    for name, value in several.arrays().items():
+      np.testing.assert_array_equal(value[image], singles[start].arrays()[name][image], name)
+    for name, value in (several.state or {}).items():
+      if name not in ("iteration", "seed"):
+        np.testing.assert_array_equal(value[image], singles[start].state[name][image], name)
+  if live.ITERATES:
+    loaded.refine(several.state, images)
+  with pytest.raises(UserError, match="num_starts must be a whole number of at least 1, got 0"):
+    loaded.infer(images, num_starts=0)
 
 
 def shared_noise():

@@ -78,6 +78,8 @@ def test_what_cannot_be_tracked(clip):
   model.create_variables()
   with pytest.raises(UserError, match=r"expected clips \[B, T, H, W, C\], got \(2, 6, 6, 1\)"):
     tracking.Tracker(model)(clip[:, 0])
+  with pytest.raises(UserError, match="a clip is followed from one start: expected num_starts 1"):
+    tracking.Tracker(Iodine(CONFIG.replace(num_starts=2)))
   with pytest.raises(UserError, match=r"expected images .*, got \(2, 3, 4, 6, 1\)"):
     tracking.Tracker(model)(clip[:, :, :4])
   with pytest.raises(UserError, match="num_slots must be at least 2, got 1"):

@@ -14,7 +14,7 @@ CASES = {
   "r_nem": (presets.R_NEM, presets.R_NEM_OF_PRESET, presets.R_NEM_QUICK, BINARY),
   "vae": (presets.VAE, presets.VAE_OF_PRESET, presets.VAE_QUICK, COLOUR),
 }
-FREE = {"image_size", "num_slots", "dtype", "precision", "recompute"}  # the data set's, or anyone's
+FREE = {"image_size", "num_slots", "num_starts", "dtype", "precision", "recompute"}  # anyone's
 
 
 @pytest.mark.parametrize("name", CASES)
