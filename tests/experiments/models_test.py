@@ -23,6 +23,7 @@ from experiments import (
   projections,
   report,
   slots,
+  starts,
   table1,
   traversals,
 )
@@ -171,6 +172,7 @@ STUDIES = {
   "projections": (projections, {"max_points": 20, "perplexity": 5.0}, "projections.csv"),
   "factors": (factors, {"num_trees": 0, "factors": ["x"]}, "factors.csv"),
   "iterations": (iterations, {"num_iterations": 3}, "iterations.csv"),
+  "starts": (starts, {"most": 2}, "starts.csv"),
   "multistability": (multistability, {"num_seeds": 2, "image": 1}, "seeds.csv"),
 }
 NO_LATENTS, ONCE, ONE_SLOT = "no latents", "decodes once", "parts no objects"
@@ -184,6 +186,7 @@ SENSELESS = {
   ("vae", "iterations"): ONCE,
   ("vae", "multistability"): ONCE,
   ("vae", "slots"): ONE_SLOT,
+  ("vae", "starts"): ONE_SLOT,
   ("vae", "generalization"): ONE_SLOT,
 }
 

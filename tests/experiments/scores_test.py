@@ -10,8 +10,9 @@ from experiments import (
   multistability,
   segmentation,
   slots,
+  starts,
 )
-from experiments.support import results, shown, subjects
+from experiments.support import results, runs, shown, subjects
 from experiments.support.errors import Refusal
 from experiments.support.paper import SCORES
 from iodine import evaluation, metrics
@@ -105,6 +106,27 @@ def test_studies_keep_the_best_of_several_starts(trained_run, tmp_path, expected
   assert best["nll"] + best["kl"] < single["nll"] + single["kl"] - 1e-3
   with pytest.raises(Refusal, match="this study is about single starts"):
     study(multistability, tmp_path, run=trained_run, num_starts=3)
+
+
+def test_starts(trained_run, tmp_path):
+  out = study(starts, tmp_path, run=trained_run, most=3, batch_size=5)
+  _, model, _ = runs.load_run(trained_run)
+  _, _, batch = reference(trained_run)
+  scores = [evaluation.Evaluator(model, seed=seed)([batch]) for seed in range(3)]
+  last = {key: np.stack([s[key][:, -1] for s in scores]) for key in ("ari_fg", "mse", "nll", "kl")}
+  energy = last["nll"] + last["kl"]
+  for number, row in enumerate(rows(out / "starts.csv"), 1):
+    best, images = energy[:number].argmin(axis=0), np.arange(energy.shape[1])
+    for key, column in (("ari_fg", "ARI-FG"), ("mse", "MSE")):
+      chosen = np.nanmean(last[key][best, images])
+      assert float(row[column]) == pytest.approx(chosen, rel=2e-3, abs=1e-4)
+    lowest = energy[:number].min(axis=0).mean()
+    assert float(row["negative ELBO"]) == pytest.approx(lowest, rel=1e-4)
+    oracle = np.nanmean(last["ari_fg"][:number].max(axis=0))
+    assert float(row["ARI-FG, chosen by the true masks"]) == pytest.approx(oracle, abs=1e-3)
+  assert number == 3
+  with pytest.raises(Refusal, match="this study counts starts itself"):
+    study(starts, tmp_path, run=trained_run, num_starts=3)
 
 
 def test_iterations(trained_run, tmp_path):
