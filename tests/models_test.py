@@ -31,6 +31,9 @@ def test_tetrominoes():
   assert model.metadata["num_images"] == 320
   report = json.loads((folder / "test" / "metrics.json").read_text())
   assert report["ari_fg"] == model.metadata["ari_fg"]
+  several = model.infer(scenes["image"][:64], seed=0, num_starts=8)
+  best = metrics.ari_fg(masks[:64], several.masks).numpy()
+  assert best.mean() > max(0.97, scores[:64].mean())  # README: 0.989
 
 
 @pytest.mark.parametrize("name", ["multi_dsprites", "shapes"])

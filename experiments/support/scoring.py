@@ -90,13 +90,14 @@ def evaluate_run(
   print(
     f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split{best}"
   )
-  scores = score(subject, num_images, batch_size)
-  summary = {**evaluation.summarize(scores), "step": step}
-  if clips.is_video(data) and model.ITERATES:
+  followed = {}
+  if clips.is_video(data) and model.ITERATES:  # first, for it may refuse
     tracked = clips.score(
       model, scenes(subject, num_images, batch_size), subject.num_background, num_slots, seed
     )
-    summary["clips"] = {name: found.summary() for name, found in tracked.items()}
+    followed = {"clips": {name: found.summary() for name, found in tracked.items()}}
+  scores = score(subject, num_images, batch_size)
+  summary = {**evaluation.summarize(scores), "step": step, **followed}
   out = pathlib.Path(out) / split  # Sacred has a metrics.json of its own in `out`
   out.mkdir(parents=True, exist_ok=True)
   metrics = out / "metrics.json"
