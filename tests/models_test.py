@@ -36,10 +36,10 @@ def test_tetrominoes():
   assert best.mean() > max(0.97, scores[:64].mean())  # README: 0.989
 
 
-@pytest.mark.parametrize("name", ["multi_dsprites", "shapes"])
+@pytest.mark.parametrize("name", ["multi_dsprites", "multi_dsprites_64", "shapes"])
 def test_scenes_that_are_drawn(name, tmp_path):
   folder = MODELS / name
-  generate.generate(name, 320, out=str(tmp_path), seed=2026, progress=False)
+  generate.generate(name.removesuffix("_64"), 320, out=str(tmp_path), seed=2026, progress=False)
   data = {"dir": str(tmp_path), "num_train": 0, "num_validation": 0}
   scores = scoring.evaluate_run(folder, tmp_path / "scores", data=data)["summary"]
   known = iodine.load(folder).metadata
