@@ -143,9 +143,10 @@ def _scenes_drawn(subject):
   """Figures of the first scenes, by name."""
   if clips.is_video(subject.data) and subject.model.ITERATES:
     return {"sequence": draw_clip(subject)[0]}
-  figures = {"decomposition": draw_decomposition(subject, 6)}
+  batch, output = decompose(subject, 6)
+  figures = {"decomposition": _decomposition(subject, batch, output)}
   if subject.model.ITERATES:
-    figures["refinement"] = draw_refinement(subject)
+    figures["refinement"] = _refinement(batch, output)
   return figures
 
 
@@ -158,7 +159,10 @@ def draw_clip(subject: Subject) -> tuple[Figure, np.ndarray]:
 
 def draw_decomposition(subject: Subject, num_images: int) -> Figure:
   """Image, true masks, reconstruction, masks and slots of the first scenes."""
-  batch, output = decompose(subject, num_images)
+  return _decomposition(subject, *decompose(subject, num_images))
+
+
+def _decomposition(subject, batch, output):
   last = output.at(-1)
   shown = {key: batch[key].numpy() for key in ("image", "mask") if key in batch}
   if clips.is_video(subject.data):  # a model that does not iterate looks at the first frame alone
@@ -173,9 +177,8 @@ def draw_decomposition(subject: Subject, num_images: int) -> Figure:
   )
 
 
-def draw_refinement(subject: Subject) -> Figure:
+def _refinement(batch, output):
   """The first scene over the iterations."""
-  batch, output = decompose(subject, 1)
   return plotting.refinement(
     batch["image"][0].numpy(),
     output.masks[:, 0],
