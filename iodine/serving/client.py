@@ -157,7 +157,9 @@ class Model:
     def run(number):
       outputs = _numpy(self._loaded.infer(images, *counts, start_seed(seed, number)))
       state = outputs.get("state", {})
-      place.update({name: state.pop(name) for name in PLACE if name in state})
+      for name in PLACE:  # of the batch, not of its images: those of the first start stay
+        if name in state:
+          place.setdefault(name, state.pop(name))
       return self._energy(outputs), outputs
 
     outputs = best_start(run, num_starts)
@@ -376,7 +378,7 @@ def _seed(seed):
 
 def _numpy(tensors):
   """A dict, perhaps of dicts, of arrays that may be written to."""
-  return tf.nest.map_structure(np.asarray, dict(tensors))
+  return tf.nest.map_structure(lambda v: v.numpy() if tf.is_tensor(v) else v, dict(tensors))
 
 
 def _named(kind, outputs, single):

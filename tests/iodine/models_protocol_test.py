@@ -337,6 +337,7 @@ def several_starts_of_an_export(loaded, live, images):
       if name not in ("iteration", "seed"):
         np.testing.assert_array_equal(value[image], singles[start].state[name][image], name)
   if live.ITERATES:
+    np.testing.assert_array_equal(several.state["seed"], [5, 1])
     loaded.refine(several.state, images)
   with pytest.raises(UserError, match="num_starts must be a whole number of at least 1, got 0"):
     loaded.infer(images, num_starts=0)
