@@ -53,11 +53,13 @@ def multistability(_run, _config):
   subject, results = open_run(_config), Results(_run)
   subject.need("latents", "iterations")
   seeds = range(_config["seed"], _config["seed"] + _config["num_seeds"])
-  if subject.model.config.num_starts > 1:
+  if _config["num_starts"] not in (None, 1):
     raise Refusal(
       "this study is about single starts: leave num_starts out, num_seeds says how many"
     )
-  infer = inference.Inference(subject.model, _config["num_iterations"], _config["num_slots"])
+  infer = inference.Inference(
+    subject.model, _config["num_iterations"], _config["num_slots"], num_starts=1
+  )
   position = _config["image"]
   stimulus = _config["stimulus"]
   if stimulus is not None:

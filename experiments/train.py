@@ -25,12 +25,13 @@ import numpy as np
 import tensorflow as tf
 
 import datasets
-from experiments.support import held_out, interrupts, resume, runs, scoring
+from experiments.support import clips, held_out, interrupts, resume, runs, scoring
 from experiments.support.cli import Refusal
 from experiments.support.loop import Loop
 from experiments.support.progress import Progress
 from experiments.support.recording import run_directory
 from experiments.support.training import command
+from iodine.build import model_class
 from iodine.errors import UserError
 from iodine.training import Trainer, TrainingConfig, cluster_task
 
@@ -51,6 +52,9 @@ def train(_run, _config):
   model_config, training = runs.model_config(config), TrainingConfig.from_flat(config)
   strategy = _make_strategy(config)  # a cluster must come before TensorFlow's first operation
   runs.check_data(config["data"])
+  follows = clips.is_video(config["data"]) and model_class(model_config).ITERATES
+  if follows and model_config.num_starts > 1:  # not when its scores are due, after the training
+    raise Refusal("num_starts is for images: a video is followed from one start")
   parent = config["resume_from"] and resume.with_checkpoint(config["resume_from"])
   origin = parent or config["init_from"]
   before = held_out.learned(origin) if origin else []

@@ -25,7 +25,8 @@ def best_start(run: Callable[[int], tuple[np.ndarray, Any]], num_starts: int, ax
 
   Args:
     run: the number of a start -> (energy [B], see `SlotModel.energy`; what it found, a nest of
-      arrays). It is called once for each; two results are held at a time.
+      arrays). It is called once for each; two results are held at a time. The energy of an only
+      start is not looked at.
     num_starts: how many.
     axis: of the images in these arrays.
 

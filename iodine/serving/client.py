@@ -160,7 +160,7 @@ class Model:
       for name in PLACE:  # of the batch, not of its images: those of the first start stay
         if name in state:
           place.setdefault(name, state.pop(name))
-      return self._energy(outputs), outputs
+      return self._energy(outputs) if num_starts > 1 else None, outputs
 
     outputs = best_start(run, num_starts)
     if place:

@@ -63,6 +63,12 @@ def test_a_resumed_run_on_clips_ends_bit_identical(run, flights, tmp_path):
     np.testing.assert_array_equal(a, b)
 
 
+def test_several_starts_are_refused_before_the_training(flights, tmp_path):
+  with pytest.raises(Refusal, match="num_starts is for images: a video is followed from one"):
+    run_experiment(tmp_path, NAMES, data=flights, num_starts=2)
+  assert not list(tmp_path.rglob("ckpt*"))
+
+
 def test_tracking_scores_are_those_of_scikit_learn(run, tmp_path):
   folder = study(tracking, tmp_path, run=str(run), batch_size=4, num_shown=1)
   table = {row["masks"]: row for row in rows(folder / "tracking.csv")}
