@@ -52,7 +52,8 @@ def recode(
     out: the file to write; with several shards its name is followed by -00000-of-00010.
     layout: "compact", or "released" for programs that read only that.
     crop: cut out the spec's window (CLEVR).
-    size: (H, W) to resize to: the image bilinearly, the masks to the nearest pixel.
+    size: (H, W) to resize to: the image bilinearly, the masks, and images that are black and white,
+      to the nearest pixel.
     shards: number of files; record i goes into shard i modulo their number, which read together
       give every record but in another order.
     num: only the first so many
@@ -123,7 +124,7 @@ def _reshaped(decoded, spec, crop, size):
     image = image[..., top:bottom, left:right, :]
     labels = labels[..., top:bottom, left:right]
   if size is not None and image.shape[-3:-1] != tuple(size):
-    image, labels = resize(image, size, smooth=True), resize(labels[..., None], size)[..., 0]
+    image, labels = resize(image, size, not spec.binary), resize(labels[..., None], size)[..., 0]
   decoded = {k: v for k, v in decoded.items() if k != "mask"}
   return {**decoded, "image": image, "labels": labels}
 

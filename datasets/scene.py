@@ -73,6 +73,8 @@ class DatasetSpec:
     num_frames: T for video, None for images.
     crop: (top, bottom, left, right), half open, cut out of a stored image before training.
     training_size: (H, W) after the crop; None keeps the size.
+    binary: whether every pixel is black or white. It stays so in another size: each is the nearest
+      one's, as in the masks, for a Bernoulli has nothing to say of gray edges.
     num_train: how many records the paper trains on.
     scalar_strings: whether the released file stores image and mask as one string each (CATER)
       rather than as one string per byte.
@@ -102,6 +104,7 @@ class DatasetSpec:
   num_frames: int | None = None
   crop: tuple[int, int, int, int] | None = None
   training_size: tuple[int, int] | None = None
+  binary: bool = False
   num_train: int | None = None
   scalar_strings: bool = False
   generator: str | None = None

@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 from pydantic import Field
 from sacred.run import Run
 
 import datasets
 from datasets import pictures
+from datasets.pipeline.form import resize as resize_as_scenes
 from experiments.support import mask_pictures, paths, videos
 from experiments.support.cli import Command, Refusal
 from experiments.support.recording import run_directory
@@ -241,7 +241,7 @@ def _as_the_model_wants(pixels, path, metadata, resize):
   elif stored and size == tuple(stored):
     return _as_stored(pixels, metadata)
   elif resize:
-    pixels = pictures.fit(pixels, (height, width))
+    pixels = pictures.fit(pixels, (height, width), smooth=not metadata.get("binary"))
   else:
     wanted = f"{height} x {width}"
     if stored and tuple(stored) != (height, width):
@@ -258,9 +258,8 @@ def _as_stored(pixels, metadata):
   top, bottom, left, right = metadata.get("crop") or (0, pixels.shape[0], 0, pixels.shape[1])
   pixels = pixels[None, top:bottom, left:right].astype(np.float32) / np.float32(255)
   size = metadata["image_size"][:2]
-  legacy = bool(metadata.get("legacy_resize"))
-  resized = tf.raw_ops.ResizeBilinear(images=pixels, size=size, half_pixel_centers=not legacy)
-  return within(resized[0].numpy())
+  smooth, legacy = not metadata.get("binary"), bool(metadata.get("legacy_resize"))
+  return within(resize_as_scenes(pixels, size, smooth, legacy)[0].numpy())
 
 
 def within(images: np.ndarray) -> np.ndarray:

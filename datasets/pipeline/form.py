@@ -29,7 +29,7 @@ class Shaping:
     self._frames, self._kept_size, self._channels = tuple(frames), (height, width), channels
     self._size = tuple(form.image_size or spec.training_size or (height, width))
     self._grayscale = form.grayscale and channels == 3
-    self._half_pixel_centers = not form.legacy_resize
+    self._legacy = form.legacy_resize
     self.stored_bytes = int(np.prod((*frames, height, width))) * (channels + 1) + 512
     self._num_frames = form.num_frames
     self.window = self._window(source.files[0].path)
@@ -140,13 +140,25 @@ class Shaping:
     static = labels.shape[:-2]
     image = tf.reshape(image, [-1, *self._kept_size, self._channels])
     labels = tf.reshape(labels, [-1, *self._kept_size, 1])
-    centres = self._half_pixel_centers
-    image = tf.raw_ops.ResizeBilinear(images=image, size=self._size, half_pixel_centers=centres)
-    labels = tf.raw_ops.ResizeNearestNeighbor(
-      images=labels, size=self._size, half_pixel_centers=centres
-    )
+    image = resize(image, self._size, not self.spec.binary, self._legacy)
+    labels = resize(labels, self._size, False, self._legacy)
     image = tf.reshape(image, tf.concat([lead, [*self._size, self._channels]], 0))
     labels = tf.reshape(labels, tf.concat([lead, self._size], 0))
     image.set_shape([*static, *self._size, self._channels])
     labels.set_shape([*static, *self._size])
     return image, labels
+
+
+def resize(
+  pixels: tf.Tensor, size: tuple[int, int], smooth: bool = True, legacy: bool = False
+) -> tf.Tensor:
+  """Pixels in another size, as scenes have them.
+
+  Args:
+    pixels: [N, H, W, C]; float32 where `smooth`.
+    size: (H', W').
+    smooth: bilinear between the four pixels around a point; else the nearest one.
+    legacy: as TensorFlow 1 did, without half-pixel centres.
+  """
+  kernel = tf.raw_ops.ResizeBilinear if smooth else tf.raw_ops.ResizeNearestNeighbor
+  return kernel(images=pixels, size=size, half_pixel_centers=not legacy)

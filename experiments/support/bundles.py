@@ -81,6 +81,7 @@ def metadata(
     "stored_size": list(spec.image_size[:2]) if spec.image_size else None,
     "crop": list(spec.crop) if spec.crop else None,  # top, bottom, left, right of a stored image
     "size": [height, width],  # what the crop was resized to
+    "binary": spec.binary,  # resized to the nearest pixel
     "grayscale": bool(data["grayscale"]),
     "num_frames": data.get("num_frames") or spec.num_frames,  # of a clip in training
     "legacy_resize": bool(data["legacy_resize"]),

@@ -102,6 +102,20 @@ def test_clevr_is_cropped(tmp_path):
   np.testing.assert_allclose(picture, tf.image.resize(cropped, [128, 128]), atol=1e-5)
 
 
+def test_black_and_white_pictures_are_resized_as_in_training(tmp_path):
+  config = {"name": "multi_dsprites_binarized", "image_size": [20, 20]}
+  config |= {"grayscale": False, "legacy_resize": False, "min_objects": None, "max_objects": None}
+  described = {**bundles.metadata({"data": config}, 0), "image_size": [20, 20, 1]}
+  stored = np.random.default_rng(0).choice(np.uint8([0, 255]), size=[64, 64])
+  rows = ((np.arange(20) + 0.5) * 64 / 20).astype(int)
+  for size in (64, 63):  # as stored, and of another size
+    Image.fromarray(stored[:size, :size]).save(tmp_path / "stored.png")
+    picture = infer.read(tmp_path / "stored.png", described, resize=True)
+    assert set(np.unique(picture)) == {0, 1}
+    if size == 64:
+      np.testing.assert_array_equal(picture[..., 0], stored[rows[:, None], rows] / 255)
+
+
 @pytest.mark.parametrize(
   ("name", "asked", "objects"),
   [

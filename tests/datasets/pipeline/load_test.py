@@ -1,6 +1,7 @@
 """datasets.load: splits, filters, order, resuming, slices, damage, and what a batch holds."""
 
 import dataclasses
+import importlib
 import itertools
 import pathlib
 
@@ -207,6 +208,26 @@ def test_crop_and_resize(tmp_path, legacy):
   (gray,) = load(str(tmp_path / "x"), spec, grayscale=True, image_size=(12, 12), **kwargs)
   mean = arrays["image"][:3, 1:13, 2:14].mean(axis=-1) / 255  # the released code's
   np.testing.assert_allclose(gray["image"][..., 0], mean, atol=1e-6)
+
+
+BINARY = sorted(name for name, spec in datasets.SPECS.items() if spec.binary)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("name", BINARY)
+def test_black_and_white_stays_so_in_another_size(name, legacy, tmp_path):
+  """A pixel is white where a true mask, resized as well, has an object: there are no gray edges."""
+  spec = datasets.get_spec(name)
+  generator = importlib.import_module(spec.generator)
+  arrays = generator.generate_chunk(0, 0, **({"variant": spec.variant} if spec.variant else {}))
+  scenes = [{k: v[i] for k, v in arrays.items()} for i in range(4)]
+  records.write_records(str(tmp_path / "x"), scenes, spec)
+  kwargs = {"split": "all", "shuffle": False, "batch_size": 4, "legacy_resize": legacy}
+  for size in [(32, 32), (20, 20), (80, 80)]:
+    (batch,) = load(str(tmp_path / "x"), spec, image_size=size, **kwargs)
+    ground = batch["mask"][:, 0]  # Shapes: where they overlap no mask has the pixel
+    np.testing.assert_array_equal(batch["image"], 1 - ground)
+    assert 0.02 < np.mean(batch["image"]) < 0.98
 
 
 def test_larger_pictures_of_the_same_proportions_are_resized(files):
