@@ -42,6 +42,7 @@ class ModelConfig(Settings):
   recompute: bool = False
 
   # Settings that no variable depends on: a checkpoint serves a model whose own are others.
+  BINARY: ClassVar[bool] = False  # whether gray pixels mean nothing to it
   FREE: ClassVar[frozenset[str]] = frozenset(
     {"image_size", "num_slots", "num_iterations", "num_starts", "precision", "recompute"}
   )

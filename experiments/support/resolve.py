@@ -167,6 +167,8 @@ class Schema:
         own.update(_image_size(values, self._parts(kind)))
       settings = part.from_flat(own)
       valid.update({k: v for k, v in settings.flat().items() if k not in _hidden(part)})
+    if self.trains:
+      _check_pixels(valid, kind)
     if "seed" in valid:
       valid["seed"] = TrainingConfig.from_flat({"seed": valid["seed"]}).seed
     for key, value in values.items():  # else True would be the number 1
@@ -201,6 +203,15 @@ def _image_size(values, parts):
   if not size:
     return {}
   return {"image_size": (*size, 1 if data.grayscale or not spec.image_size else spec.image_size[2])}
+
+
+def _check_pixels(values, kind):
+  spec = datasets.get_spec(values["data.name"])
+  if config_class(kind).BINARY and spec.image_size and not spec.binary:  # one's own: not known
+    raise ConfigError(
+      f"model={kind} models binary images, each pixel as a Bernoulli, to which gray means nothing: "
+      f"{spec.name} has gray ones"
+    )
 
 
 class Words(NamedTuple):

@@ -61,6 +61,7 @@ class NemConfig(ModelConfig):
   loss_steps: Literal["last", "sum", "mean"] = "last"
   stop_gamma: bool = False
 
+  BINARY: ClassVar[bool] = True
   FREE: ClassVar[frozenset[str]] = (ModelConfig.FREE - {"image_size"}) | {
     "flip_probability",
     "inter_weight",

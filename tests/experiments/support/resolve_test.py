@@ -251,6 +251,8 @@ def test_other_models(words, kind, expected):
     (["clevr6", "monet", "model=vae"], "monet is model=monet, got model=vae besides"),
     (["clevr6", "clevr"], "a run has one data set, got clevr6 and clevr"),
     (["clevr6", "r_nem"], "binary"),
+    (["textured_mnist", "rnn_nem"], "binary images.*textured_mnist has gray ones"),
+    (["clevr6_grayscale", "r_nem", "quick"], "clevr6 has gray ones"),
     (["shapes", "vae", "num_slots=3"], "num_slots must be"),
   ],
 )
