@@ -124,7 +124,8 @@ def _reshaped(decoded, spec, crop, size):
     image = image[..., top:bottom, left:right, :]
     labels = labels[..., top:bottom, left:right]
   if size is not None and image.shape[-3:-1] != tuple(size):
-    image, labels = resize(image, size, not spec.binary), resize(labels[..., None], size)[..., 0]
+    image = resize(image, size, smooth=not spec.binary)
+    labels = resize(labels[..., None], size)[..., 0]
   decoded = {k: v for k, v in decoded.items() if k != "mask"}
   return {**decoded, "image": image, "labels": labels}
 

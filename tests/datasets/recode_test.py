@@ -9,6 +9,7 @@ import pytest
 import datasets
 from datasets import files as records
 from datasets import recode
+from datasets.generators import multi_dsprites
 from tests.datasets.helpers import SPEC, assert_equal, flip, offset_of, read, stored
 
 
@@ -26,6 +27,22 @@ def test_recode_crops_and_resizes_as_the_pipeline_does(tmp_path):
   assert one["image"].shape == two["image"].shape == (1, 128, 128, 3)
   np.testing.assert_allclose(one["image"], two["image"], atol=0.5 / 255 + 1e-5)  # rounded to uint8
   np.testing.assert_array_equal(one["mask"], two["mask"])
+
+
+def test_recode_keeps_black_and_white(tmp_path):
+  spec = datasets.get_spec("multi_dsprites_binarized")
+  arrays = multi_dsprites.generate_chunk(0, 0, variant=spec.variant)
+  scenes = [{k: v[i] for k, v in arrays.items()} for i in range(3)]
+  records.write_records(str(tmp_path / "a"), scenes, spec)
+  recode.recode(spec, tmp_path / "a", str(tmp_path / "b"), size=(20, 28))
+  kwargs = {"split": "all", "batch_size": 3, "order": datasets.Order(shuffle=False)}
+  resized = datasets.load(
+    spec, str(tmp_path / "a"), form=datasets.Form(image_size=(20, 28)), **kwargs
+  )
+  one, two = next(iter(resized)), next(iter(datasets.load(spec, str(tmp_path / "b"), **kwargs)))
+  np.testing.assert_array_equal(one["image"], two["image"])
+  np.testing.assert_array_equal(one["mask"], two["mask"])
+  np.testing.assert_array_equal(np.unique(one["image"]), [0, 1])
 
 
 def test_recode_shards_and_skips(files, tmp_path):
