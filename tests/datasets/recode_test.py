@@ -35,11 +35,11 @@ def test_recode_keeps_black_and_white(tmp_path):
   scenes = [{k: v[i] for k, v in arrays.items()} for i in range(3)]
   records.write_records(str(tmp_path / "a"), scenes, spec)
   recode.recode(spec, tmp_path / "a", str(tmp_path / "b"), size=(20, 28))
-  kwargs = {"split": "all", "batch_size": 3, "order": datasets.Order(shuffle=False)}
-  resized = datasets.load(
-    spec, str(tmp_path / "a"), form=datasets.Form(image_size=(20, 28)), **kwargs
+  form, order = datasets.Form(image_size=(20, 28)), datasets.Order(shuffle=False)
+  one, two = (
+    next(iter(datasets.load(spec, str(path), split="all", batch_size=3, form=form, order=order)))
+    for path in (tmp_path / "a", tmp_path / "b")
   )
-  one, two = next(iter(resized)), next(iter(datasets.load(spec, str(tmp_path / "b"), **kwargs)))
   np.testing.assert_array_equal(one["image"], two["image"])
   np.testing.assert_array_equal(one["mask"], two["mask"])
   np.testing.assert_array_equal(np.unique(one["image"]), [0, 1])
