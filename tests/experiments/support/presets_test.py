@@ -146,8 +146,10 @@ def test_overnight_is_quick_with_more_steps_and_larger_images(model):
       assert sizes[1] == [64, 64]
       if not model:  # the KL stands against a sum over pixels
         growth = np.prod(sizes[1]) / np.prod(sizes[0])
-        assert overnight["kl_weight"] == pytest.approx(growth * quick["kl_weight"], rel=0.02)
-        longer.add("kl_weight")
+        for key in ("kl_weight", "kl_weight_start"):
+          if quick[key] is not None:
+            assert overnight[key] == pytest.approx(growth * quick[key], rel=0.02)
+            longer.add(key)
     assert {k: v for k, v in overnight.items() if k not in longer} == {
       k: v for k, v in quick.items() if k not in longer
     }
