@@ -25,8 +25,8 @@ from sacred.run import Run
 
 import datasets
 from datasets import pictures
-from datasets.pipeline.form import resize as resize_as_scenes
-from experiments.support import mask_pictures, paths, videos
+from datasets.pipeline import form
+from experiments.support import clips, mask_pictures, paths, videos
 from experiments.support.cli import Command, Refusal
 from experiments.support.recording import run_directory
 from experiments.support.results import save
@@ -90,7 +90,7 @@ def _check(config):
   if config["images"] is None and config["video"] is None:
     raise Refusal("say which pictures: with images='photos/*.png', or video=clip.mp4")
   if config["video"] is not None and config["num_starts"] is not None:
-    raise Refusal("num_starts is for images: a video is followed from one start")
+    raise Refusal(clips.ONE_START)
   if config["images"] is not None and config["video"] is not None:
     raise Refusal("images and video are two kinds of input: give one of them")
 
@@ -259,7 +259,7 @@ def _as_stored(pixels, metadata):
   pixels = pixels[None, top:bottom, left:right].astype(np.float32) / np.float32(255)
   size = metadata["image_size"][:2]
   smooth, legacy = not metadata.get("binary"), bool(metadata.get("legacy_resize"))
-  return within(resize_as_scenes(pixels, size, smooth, legacy)[0].numpy())
+  return within(form.resize(pixels, size, smooth, legacy)[0].numpy())
 
 
 def within(images: np.ndarray) -> np.ndarray:

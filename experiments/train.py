@@ -54,7 +54,7 @@ def train(_run, _config):
   runs.check_data(config["data"])
   follows = clips.is_video(config["data"]) and model_class(model_config).ITERATES
   if follows and model_config.num_starts > 1:  # not when its scores are due, after the training
-    raise Refusal("num_starts is for images: a video is followed from one start")
+    raise Refusal(clips.ONE_START)
   parent = config["resume_from"] and resume.with_checkpoint(config["resume_from"])
   origin = parent or config["init_from"]
   before = held_out.learned(origin) if origin else []

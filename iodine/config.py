@@ -41,8 +41,8 @@ class ModelConfig(Settings):
   precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
   recompute: bool = False
 
-  # Settings that no variable depends on: a checkpoint serves a model whose own are others.
   BINARY: ClassVar[bool] = False  # whether gray pixels mean nothing to it
+  # Settings that no variable depends on: a checkpoint serves a model whose own are others.
   FREE: ClassVar[frozenset[str]] = frozenset(
     {"image_size", "num_slots", "num_iterations", "num_starts", "precision", "recompute"}
   )

@@ -18,6 +18,7 @@ PREDICTED = "prediction"  # of each frame from those before it
 UPDATED = "after update"  # with the frame itself
 STILL = "single frames"  # each by itself, slots linked by the overlap of their masks
 CHANCE = "chance"  # the masks after the update, of another clip
+ONE_START = "num_starts is for images: a video is followed from one start"  # a refusal
 
 
 @dataclasses.dataclass
