@@ -118,7 +118,7 @@ def _measure_train(config):
   scenes = _random_scenes(
     model_config, training.batch_size, spec.max_entities or 4, _num_frames(config)
   )
-  batch = next(iter(trainer.distribute(lambda *_: scenes)))
+  batch = next(trainer.distribute(lambda *_: scenes))
   function = lambda: trainer.train_step(batch)
   traced = lambda: trainer.traced_step(batch)
   return _measure_calls(function, traced, config, trainer.strategy.num_replicas_in_sync)

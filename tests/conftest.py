@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import resource
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -27,8 +28,23 @@ def pytest_configure(config):
   # Graphs that run a few times are not worth being made faster: a tenth of all tests' time. What
   # the tests start as a process of its own has the optimizer, as users have it.
   tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-  # Tracing makes objects by the million, and few of them are garbage: another tenth.
+  # Tracing makes objects by the million, and few of them are garbage: another tenth. What is
+  # collected instead: see pytest_runtest_teardown.
   gc.set_threshold(200_000, 20, 50)
+  gc.freeze()
+
+
+MORE = 100_000  # KiB
+_peak = 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+  """Graphs refer to themselves: they are collected where the process has grown, to be reused."""
+  global _peak
+  if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _peak + MORE:
+    gc.collect()
+    _peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

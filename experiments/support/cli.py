@@ -3,7 +3,9 @@
 import contextlib
 import functools
 import importlib.util
+import os
 import pathlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -142,6 +144,9 @@ class Command:
     except Stopped as stopped:
       print(stopped, file=sys.stderr)
       sys.exit(stopped.exit_code)
+    except BrokenPipeError:  # `| head` has read enough; Python would say so once more at its end
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
       told = sentence(error)
       if told is None or "--debug" in argv or "-d" in argv:

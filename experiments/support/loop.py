@@ -73,7 +73,7 @@ class Loop:
         num_input_pipelines=num_pipelines,
       )
 
-    return iter(trainer.distribute(dataset))
+    return trainer.distribute(dataset)
 
   def rewound(self, step: int, values: Mapping[str, Any]) -> bool:
     """Deals with steps that were not finite, as `on_nan` says; True if the trainer went back."""

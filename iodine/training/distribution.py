@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -98,3 +100,24 @@ def cluster_task():
   except (TypeError, AttributeError, ValueError) as error:
     raise UserError(f"TF_CONFIG is wrong ({error}); a right one is '{example}'") from None
   return number, addresses
+
+
+def replica_batches(strategy: tf.distribute.Strategy, pipeline: tf.data.Dataset) -> Iterator[Any]:
+  """The batches of `pipeline`, one after the other to each replica of this process.
+
+  For replicas on the CPU, in place of TensorFlow's distributed iterator: that one reads each
+  replica's batches through a further pipeline, with a tuner whose options are nobody's, and when
+  it is let go it waits for the tuner's next round, for up to a minute.
+
+  Args:
+    strategy: of this process alone.
+    pipeline: of a replica's batches.
+
+  Yields:
+    what `strategy.run` takes as every replica's own; incomplete rounds are left out.
+  """
+  batches = iter(pipeline)
+  for parts in zip(*[batches] * strategy.num_replicas_in_sync, strict=False):
+    yield strategy.experimental_distribute_values_from_function(
+      lambda context, parts=parts: parts[context.replica_id_in_sync_group]
+    )

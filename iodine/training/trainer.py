@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +16,7 @@ from iodine.geco import Geco
 from iodine.parting import PartedClock
 from iodine.training.checkpoints import Checkpoints, restore
 from iodine.training.config import TrainingConfig
-from iodine.training.distribution import make_strategy
+from iodine.training.distribution import make_strategy, replica_batches
 from iodine.training.loss_scale import LossScale
 from iodine.training.muon import Muon
 from iodine.training.schedules import Schedule, annealed
@@ -183,8 +184,8 @@ class Trainer:
         return {**known, "step_options": stage.step_options} if stage.step_options else known
     return {}
 
-  def distribute(self, make_dataset):
-    """A dataset for `train_step`.
+  def distribute(self, make_dataset: Callable[[int, int, int], tf.data.Dataset]) -> Iterator[Any]:
+    """Batches for `train_step`.
 
     Args:
       make_dataset: (batch_size, input_pipeline_id, num_input_pipelines) -> tf.data.Dataset whose
@@ -196,11 +197,9 @@ class Trainer:
       pipeline = make_dataset(self.config.batch_size // num, context.input_pipeline_id, num)
       return pipeline.rebatch(self._replica_batch, drop_remainder=True)
 
-    # without a GPU a copy to "the device" only takes a thread, which there may be just one of
-    options = tf.distribute.InputOptions(
-      experimental_fetch_to_device=bool(tf.config.list_logical_devices("GPU"))
-    )
-    return self.strategy.distribute_datasets_from_function(dataset, options)
+    if self.is_multi_worker or tf.config.list_logical_devices("GPU"):
+      return iter(self.strategy.distribute_datasets_from_function(dataset))
+    return replica_batches(self.strategy, dataset(tf.distribute.InputContext()))
 
   def any_worker(self, flag):
     """Whether `flag` is true in any of the cluster's processes, which must all call this: bool."""
@@ -281,7 +280,8 @@ class Trainer:
       target = loss if scale is None else loss * scale
     zero = tf.UnconnectedGradients.ZERO  # T = 1 refines nothing
     gradients = tape.gradient(target, self.variables, unconnected_gradients=zero)
-    gradients = context.all_reduce("SUM", gradients)
+    if context.num_replicas_in_sync > 1:  # TensorFlow keeps the graph of a sum for good
+      gradients = context.all_reduce("SUM", gradients)
     if scale is not None:
       gradients = [g / scale for g in gradients]
     last = output.at(-1)

@@ -361,7 +361,7 @@ def batches(config, start=0):
 
 
 def train(trainer, num_steps, start=0):
-  data = iter(trainer.distribute(batches(trainer.model.config, start)))
+  data = trainer.distribute(batches(trainer.model.config, start))
   return [trainer.train_step(next(data)) for _ in range(num_steps)]
 
 

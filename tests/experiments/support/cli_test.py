@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -191,6 +192,29 @@ def test_a_locale_without_our_signs(tmp_path):
   assert done.returncode == 1
   assert "python -m experiments.sweep" in done.stderr
   assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_read_enough(tmp_path):
+  """As `print_config | head`."""
+  script = (
+    "from tests.experiments.support.cli_test import toy\n"
+    "toy.run_commandline(['toy', 'print_config'])"
+  )
+  reading, writing = os.pipe()
+  os.close(reading)
+  environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+  done = subprocess.run(
+    [sys.executable, "-c", script],
+    cwd=tmp_path,
+    env=environment,
+    stdout=writing,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  os.close(writing)
+  assert done.returncode == 128 + signal.SIGPIPE
+  assert "Traceback" not in done.stderr
+  assert "BrokenPipeError" not in done.stderr
 
 
 @pytest.mark.parametrize("command", [evaluate.command, infer.command])

@@ -53,7 +53,7 @@ def logical_devices(number):
 
 def run(trainer, num_steps, make=scenes):
   dataset = lambda *args: untuned(cast(make(*args), trainer.model.dtype))
-  batches = iter(trainer.distribute(dataset))
+  batches = trainer.distribute(dataset)
   return [trainer.train_step(next(batches)) for _ in range(num_steps)]
 
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from iodine import Iodine
 from iodine.training import make_strategy
+from iodine.training.distribution import replica_batches
 from tests.iodine.training.scenes import (
   EXACT,
   MODEL,
@@ -58,6 +59,17 @@ def test_devices_change_nothing_but_speed(num_devices, make_trainer):
       np.testing.assert_allclose(b[name], a[name], rtol=1e-5, atol=1e-6, err_msg=name)
   for ours, theirs in zip(values(many), values(one), strict=True):
     np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-8)
+
+
+def test_replicas_read_one_pipeline_in_turn():
+  """Its own options hold, for there is no other pipeline behind it; half a round is left out."""
+  strategy = logical_devices(2)
+  pipeline = tf.data.Dataset.range(10).batch(2)
+  rounds = [
+    [part.numpy().tolist() for part in strategy.experimental_local_results(batch)]
+    for batch in replica_batches(strategy, pipeline)
+  ]
+  assert rounds == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
 
 
 def test_a_curriculum_is_one_training_after_the_other(tmp_path, make_trainer):
