@@ -1,5 +1,6 @@
 """Export and load: the same numbers as the live model, with and without our code."""
 
+import gc
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
 import iodine
 import iodine.errors
@@ -239,6 +241,19 @@ def test_the_live_model_comes_back(case):
 def test_a_picture(paper):
   figure = paper.loaded.plot(make_images(2))
   assert len([a for a in figure.axes if a.get_visible()]) == 2 * (3 + 3)
+
+
+def test_a_model_that_is_let_go_leaves_nothing_in_memory(paper):
+  def graphs():
+    gc.collect()
+    return sum(isinstance(found, FuncGraph) for found in gc.get_objects())
+
+  before = graphs()
+  loaded = iodine.load(paper.path)
+  loaded.infer(make_images(1))
+  assert graphs() > before
+  del loaded
+  assert graphs() == before
 
 
 PLAIN = """

@@ -1,11 +1,14 @@
 """The training step against an oracle, on replicas, with faults."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from iodine import Iodine
-from iodine.training import make_strategy
+from iodine.training import Trainer, make_strategy
 from iodine.training.distribution import replica_batches
 from tests.iodine.training.scenes import (
   EXACT,
@@ -59,6 +62,17 @@ def test_devices_change_nothing_but_speed(num_devices, make_trainer):
       np.testing.assert_allclose(b[name], a[name], rtol=1e-5, atol=1e-6, err_msg=name)
   for ours, theirs in zip(values(many), values(one), strict=True):
     np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-8)
+
+
+def test_a_trainer_that_is_let_go_leaves_nothing_in_memory():
+  trainer = Trainer(MODEL, TRAINING)
+  batch = next(trainer.distribute(scenes))
+  trainer.train_step(batch)
+  graph = weakref.ref(trainer.traced_step(batch).graph)
+  assert graph() is not None
+  del trainer
+  gc.collect()
+  assert graph() is None
 
 
 def test_replicas_read_one_pipeline_in_turn():
