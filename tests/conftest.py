@@ -31,7 +31,7 @@ def pytest_configure(config):
   # Tracing makes objects by the million, and few of them are garbage: another tenth. What is
   # collected instead: see pytest_runtest_teardown.
   gc.set_threshold(200_000, 20, 50)
-  gc.freeze()
+  gc.freeze()  # the modules that are there stay
 
 
 MORE = 100_000  # KiB

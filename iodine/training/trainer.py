@@ -197,8 +197,11 @@ class Trainer:
       pipeline = make_dataset(self.config.batch_size // num, context.input_pipeline_id, num)
       return pipeline.rebatch(self._replica_batch, drop_remainder=True)
 
-    if self.is_multi_worker or tf.config.list_logical_devices("GPU"):
-      return iter(self.strategy.distribute_datasets_from_function(dataset))
+    has_gpu = bool(tf.config.list_logical_devices("GPU"))
+    if self.is_multi_worker or has_gpu:
+      # without a GPU a copy to "the device" only takes a thread, which there may be just one of
+      options = tf.distribute.InputOptions(experimental_fetch_to_device=has_gpu)
+      return iter(self.strategy.distribute_datasets_from_function(dataset, options))
     return replica_batches(self.strategy, dataset(tf.distribute.InputContext()))
 
   def any_worker(self, flag):
