@@ -126,6 +126,7 @@ class SlotModel(snt.Module, abc.ABC):
     first_index=0,
     shared_noise=False,
     step_options: Mapping[str, Any] | None = None,
+    as_function=False,
   ) -> SlotOutput:
     """Unrolled inference: `unroll.unroll` of images that are checked.
 
@@ -138,6 +139,7 @@ class SlotModel(snt.Module, abc.ABC):
       first_index: index of the batch's first image in whatever the images are counted in.
       shared_noise: all images get the noise of that first one (`Noise.shared`).
       step_options: of the model's own (`STEP_OPTIONS`).
+      as_function: trace an iteration only once: see `unroll.unroll`.
 
     Raises:
       UserError: the images' rank, size or type is wrong, K or T too small, a sequence too short.
@@ -153,6 +155,7 @@ class SlotModel(snt.Module, abc.ABC):
       first_index=first_index,
       shared_noise=shared_noise,
       step_options=step_options,
+      as_function=as_function,
     )
 
   def create_variables(self) -> tuple[tf.Variable, ...]:

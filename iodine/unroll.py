@@ -104,6 +104,7 @@ def unroll(
   first_index=0,
   shared_noise: bool = False,
   step_options: Mapping[str, Any] | None = None,
+  as_function: bool = False,
 ) -> SlotOutput:
   """Every decode of an inference, for a loss: SlotOutput with [D, B] and Eq. 4 as its `loss`.
 
@@ -116,6 +117,10 @@ def unroll(
     first_index: see `Noise`.
     shared_noise: see `Noise.shared`.
     step_options: further keywords of the model's `step`.
+    as_function: trace an iteration once, as a function that is called T times; TensorFlow puts
+      its operations in place of the calls when the graph is first run. Not for XLA, which, for
+      the shapes that such a function hands to its gradient, takes all variables for constants
+      and compiles at every step.
 
   Raises:
     UserError: the sequence is too short.
@@ -126,12 +131,17 @@ def unroll(
 
   options = dict(step_options or {})
 
-  def step(frame, state, seed, iteration, first_index, saved=None):
+  def step(seen, state, seed, iteration, first_index, saved=None):
     noise = Noise(seed, iteration, first_index, shared_noise)
+    frame = Frame(seen[0], seen[-1])
     output, state, grads = model.step(frame, state, noise, saved=saved, **options)
     return (output, state), grads
 
-  iterate = rematerialised(step) if model.config.recompute else step
+  iterate = step
+  if model.config.recompute:
+    iterate = rematerialised(step)
+  elif as_function:
+    iterate = tf.function(step, autograph=False)
   seed, first_index = tf.convert_to_tensor(seed, tf.int32), tf.convert_to_tensor(first_index)
   state = model.start(
     tf.shape(images)[0], num_slots, Noise(seed, tf.constant(0), first_index, shared_noise)
@@ -141,7 +151,9 @@ def unroll(
     frame = timeline.frame(images, d)
     at = tf.constant(d)
     if d + 1 < timeline.num_decodes:
-      (output, state), _ = iterate(frame, state, seed, at, first_index)
+      # one image is one argument: of two a function would not know that they are the same
+      seen = frame[:1] if frame.input is frame.target else tuple(frame)
+      (output, state), _ = iterate(seen, state, seed, at, first_index)
     else:  # nothing reads the state behind the last decode
       noise = Noise(seed, at, first_index, shared_noise)
       output, _, _ = model.step(frame, state, noise, update=False, **options)

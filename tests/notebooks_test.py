@@ -9,13 +9,18 @@ import pytest
 from notebooks import execute
 
 PATHS = execute.notebooks()
-SHORTER = {  # two trainings
+SHORTER = {  # fewer images, and shorter trainings
+  "01_quickstart": [("[:100]", "[:8]")],
+  "03_latents": [
+    ("[:300]", "[:60]"),
+    ("gather(slice(200)), gather(slice(200, 300))", "gather(slice(40)), gather(slice(40, 60))"),
+  ],
   "04_train_your_own": [
     ("NUM_STEPS = 40", "NUM_STEPS = 3"),
     ("learning_rate=1e-3, batch_size=32", "learning_rate=1e-3, batch_size=4"),
     ("num_test=100", "num_test=20"),
     ("settings = Train", "config = config.replace(num_iterations=2)\nsettings = Train"),
-  ]
+  ],
 }
 
 

@@ -14,6 +14,7 @@ from iodine.config import ModelConfig
 from iodine.errors import ConfigError, UserError
 from iodine.geco import Geco
 from iodine.parting import PartedClock
+from iodine.training.adam import Adam
 from iodine.training.checkpoints import Checkpoints, restore
 from iodine.training.config import TrainingConfig
 from iodine.training.distribution import make_strategy, replica_batches
@@ -42,7 +43,8 @@ class Trainer:
     is_multi_worker: whether there are several machines.
 
   Raises:
-    ConfigError: the number of replicas does not divide the batch, or XLA is to compile for several.
+    ConfigError: the number of replicas does not divide the batch, or XLA is to compile for several
+      of them or with `recompute`.
   """
 
   def __init__(
@@ -67,6 +69,10 @@ class Trainer:
       raise ConfigError(
         f"jit=True compiles the step for one device, got {replicas}: take num_devices=1 (on a CPU "
         "cpu_devices=1), or jit=False"
+      )
+    if training_config.jit and model_config.recompute:
+      raise ConfigError(
+        "jit=True with recompute=True would compile at every step: take one of them"
       )
     self._replica_batch = training_config.batch_size // replicas
     if model_config.recompute:
@@ -277,6 +283,7 @@ class Trainer:
         seed=seed,
         first_index=replica * self._replica_batch,
         step_options=step_options,
+        as_function=not self.config.jit,
       )
       loss = tf.reduce_sum(output.loss) / self.config.batch_size
       scale = self._loss_scale.value if self._loss_scale else None
@@ -335,7 +342,7 @@ def _make_optimizer(config, schedule):
     return tf_keras.optimizers.RMSprop(schedule, rho=0.9, epsilon=1e-10)
   if config.optimizer == "muon":
     return Muon(schedule, beta_1=config.beta1, epsilon=1e-8)
-  return tf_keras.optimizers.Adam(schedule, beta_1=config.beta1, epsilon=1e-8)
+  return Adam(schedule, beta_1=config.beta1, epsilon=1e-8)
 
 
 def _ari_sums(true_mask, masks, num_background):

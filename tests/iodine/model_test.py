@@ -294,33 +294,41 @@ def test_bad_images_are_refused():
 
 
 @pytest.mark.parametrize("final_decode", [False, True])
-@pytest.mark.parametrize("graph", [False, True])
-def test_recompute_changes_nothing(images, final_decode, graph):
+def test_graph_function_and_recompute_change_nothing(images, final_decode):
   results = []
-  for recompute in (False, True):
+  for recompute, graph, as_function in (
+    (False, False, False),
+    (False, True, False),
+    (False, True, True),
+    (True, False, False),
+    (True, True, False),
+  ):
     model = make(recompute=recompute, final_decode=final_decode)
 
-    def run(model=model):
+    def run(model=model, as_function=as_function):
       with tf.GradientTape() as tape:
-        output = model(images, seed=SEED)
+        output = model(images, seed=SEED, as_function=as_function)
         loss = tf.reduce_mean(output.loss) + tf.reduce_sum(output.masks[0] ** 2)
       return loss, tape.gradient(loss, model.trainable_variables)
 
     results.append((tf.function(run, autograph=False) if graph else run)())
-  (loss, gradients), (other_loss, other_gradients) = results
-  np.testing.assert_allclose(other_loss, loss, rtol=1e-12)
-  for actual, expected in zip(other_gradients, gradients, strict=True):
-    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
+  (loss, gradients), *others = results
+  for other_loss, other_gradients in others:
+    np.testing.assert_allclose(other_loss, loss, rtol=1e-12)
+    for actual, expected in zip(other_gradients, gradients, strict=True):
+      np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_with_recompute_the_graph_holds_one_iteration(images):
-  model = make(recompute=True)
+@pytest.mark.parametrize("option", ["recompute", "as_function"])
+def test_the_graph_holds_one_iteration(images, option):
+  model = make(recompute=option == "recompute")
+  options = {"seed": SEED, "as_function": option == "as_function"}
 
   def convolutions(num_iterations):
     @tf.function(autograph=False)
     def gradients():
       with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(model(images, num_iterations=num_iterations, seed=SEED).loss)
+        loss = tf.reduce_mean(model(images, num_iterations=num_iterations, **options).loss)
       return tape.gradient(loss, model.trainable_variables)
 
     graph = gradients.get_concrete_function().graph.as_graph_def()

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from iodine import Iodine
+from iodine.errors import ConfigError
 from iodine.training import Trainer, make_strategy
 from iodine.training.distribution import replica_batches
 from tests.iodine.training.scenes import (
@@ -73,6 +74,25 @@ def test_a_trainer_that_is_let_go_leaves_nothing_in_memory():
   del trainer
   gc.collect()
   assert graph() is None
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_an_iteration_is_a_function_but_for_xla(make_trainer, jit):
+  """XLA compiles at every step where a function hands shapes to its gradient."""
+  trainer = make_trainer(MODEL, TRAINING.replace(jit=jit))
+  graph = trainer.traced_step(next(trainer.distribute(scenes))).graph.as_graph_def()
+  nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+  assert any(node.op.endswith("PartitionedCall") for node in nodes) != jit
+
+
+@pytest.mark.parametrize(
+  ("num_devices", "changes", "sentence"),
+  [(2, {}, "for one device, got 2"), (1, {"recompute": True}, "would compile at every step")],
+)
+def test_what_xla_cannot_do_is_refused(num_devices, changes, sentence):
+  strategy = logical_devices(num_devices)
+  with pytest.raises(ConfigError, match=sentence):
+    Trainer(MODEL.replace(**changes), TRAINING.replace(jit=True), strategy=strategy)
 
 
 def test_replicas_read_one_pipeline_in_turn():
