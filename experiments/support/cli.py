@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import os
 import pathlib
+import select
 import signal
 import sys
 import traceback
@@ -144,10 +145,11 @@ class Command:
     except Stopped as stopped:
       print(stopped, file=sys.stderr)
       sys.exit(stopped.exit_code)
-    except BrokenPipeError:  # `| head` has read enough; Python would say so once more at its end
-      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-      sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
+      if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout):  # `| head`
+        # Python would say so once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
       told = sentence(error)
       if told is None or "--debug" in argv or "-d" in argv:
         traceback.print_exc()
@@ -251,6 +253,16 @@ def check_options(options: Mapping[str, Any]) -> None:
         f"{option} records to {what}, which needs {', '.join(missing)}: "
         "pip install -r requirements-observers.txt"
       )
+
+
+def _has_no_reader(stream):
+  """Whether what a stream is written to is a pipe whose other end is closed."""
+  try:
+    writable = select.poll()
+    writable.register(stream.fileno(), select.POLLOUT)
+  except (OSError, ValueError):  # no file, or a closed one
+    return False
+  return any(event & select.POLLERR for _, event in writable.poll(0))
 
 
 def run_folder(name: str) -> Callable[[Mapping[str, Any]], str]:

@@ -39,6 +39,10 @@ def play(_run, _config):
     raise ConfigError("count is\nnot right")
   if fault == "file":
     open("/nowhere/at all")  # noqa: SIM115
+  if fault == "pipe":
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.write(writing, b"nobody reads")
   if fault == "print":
     print("\u00b1 \udcff")
   (recording.run_directory(_run) / "made.txt").write_text(str(_config["count"]))
@@ -215,6 +219,11 @@ def test_a_reader_that_has_read_enough(tmp_path):
   assert done.returncode == 128 + signal.SIGPIPE
   assert "Traceback" not in done.stderr
   assert "BrokenPipeError" not in done.stderr
+
+
+def test_another_pipe_that_breaks_is_a_bug_of_ours(capfd):
+  assert started(toy, "with", "fault=pipe")[0] == 1
+  assert "BrokenPipeError" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("command", [evaluate.command, infer.command])
