@@ -1,14 +1,14 @@
-"""Adam, each variable's update as one operation."""
+"""Adam, by TensorFlow's own kernel."""
 
 import tensorflow as tf
 import tf_keras
 
 
 class Adam(tf_keras.optimizers.Adam):
-  """`tf_keras.optimizers.Adam` with TensorFlow's own kernel: the same formula and variables.
+  """`tf_keras.optimizers.Adam` whose formula is one operation: the same formula and variables.
 
-  Keras writes the formula out in 25 operations a variable, which take longer to trace than the
-  model's own, and a GPU to launch. The gradients must be dense, and there is no AMSGrad.
+  Keras writes it out, which makes 40 nodes of a graph for a variable, here 18: sooner traced, and
+  fewer kernels for a GPU to launch. The gradients must be dense, and there is no AMSGrad.
   """
 
   def update_step(self, gradient, variable):
