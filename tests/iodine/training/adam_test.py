@@ -11,7 +11,7 @@ from iodine.training.adam import Adam
 RATE = 2.0**-7  # exact in float32, which Keras keeps rates in
 
 
-def _moved(optimizer, start, gradients):
+def moved(optimizer, start, gradients):
   variable = tf.Variable(start)
   optimizer.build([variable])
   for gradient in gradients:
@@ -38,7 +38,7 @@ def test_it_is_the_algorithm_of_the_paper(shape, num_steps, scale, beta, seed):
     second = 0.999 * second + 0.001 * gradient**2
     rate = RATE * np.sqrt(1 - 0.999**step) / (1 - beta**step)
     expected = expected - rate * first / (np.sqrt(second) + 1e-8)
-  got = _moved(Adam(RATE, beta_1=beta, epsilon=1e-8), start, gradients)
+  got = moved(Adam(RATE, beta_1=beta, epsilon=1e-8), start, gradients)
   np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
 
 

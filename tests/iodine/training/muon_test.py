@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from iodine.training.adam import Adam
 from iodine.training.muon import Muon, orthogonalized
+from tests.iodine.training.adam_test import moved
 
 
 @hypothesis.settings(max_examples=25, deadline=None)
@@ -33,11 +34,7 @@ def test_no_gradient_moves_nothing():
 
 
 def _moved(optimizer, start, gradients):
-  variable = tf.Variable(start)
-  optimizer.build([variable])
-  for gradient in gradients:
-    optimizer.apply_gradients([(tf.constant(gradient), variable)])
-  return variable.numpy() - start
+  return moved(optimizer, start, gradients) - start
 
 
 def test_vectors_are_adams_matrices_are_not():
