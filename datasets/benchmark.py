@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 from datasets import files
 from datasets.cli import Parser
-from datasets.errors import DataError
 from datasets.recode import guess_spec, recode
 from datasets.specs import get_spec
 
@@ -127,7 +126,7 @@ def main(argv=None):
   args = parser.parse_args(argv)
   ways = ("tf.io", "released", "compact", "memory")
   print(f"{'':33}{''.join(f'{way:>10}' for way in ways)}{'compact / tf.io':>17}")
-  try:
+  with parser.sentences():
     for path in args.files:
       spec = get_spec(args.dataset) if args.dataset else guess_spec(path)
       speeds = measure(spec, path, args.num, args.crop_resize)
@@ -139,8 +138,6 @@ def main(argv=None):
       ):
         cells = "".join(f"{v:>10,.0f}" if v else f"{'-':>10}" for v in values)
         print(f"{spec.name[:23]:24}{what:9}{cells}{gain:>16.1f}x")
-  except (DataError, OSError) as error:
-    parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

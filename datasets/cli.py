@@ -1,8 +1,10 @@
 """What the commands of this package share."""
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 
-from datasets.errors import nearest
+from datasets.errors import DataError, nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,6 +17,16 @@ class Parser(argparse.ArgumentParser):
 
   def error(self, message):
     self.exit(2, f"{self.prog}: {message}\n")
+
+  @contextlib.contextmanager
+  def sentences(self, interrupted: str = "interrupted") -> Iterator[None]:
+    """Ends the command with a sentence where its files or what it was told are wrong."""
+    try:
+      yield
+    except (DataError, OSError) as error:
+      self.error(str(error))
+    except KeyboardInterrupt:
+      self.exit(130, f"\n{self.prog}: {interrupted}\n")
 
   def parse_args(self, args=None, namespace=None):
     values, unknown = self.parse_known_args(args, namespace)

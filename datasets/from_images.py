@@ -284,7 +284,7 @@ def main(argv=None):
     help="whether what cannot be read is left out, or ends the program (default: %(default)s)",
   )  # fmt: skip
   args = parser.parse_args(argv)
-  try:
+  with parser.sentences():
     _check_out(args.out, args.force)
     os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
     number = pack(
@@ -298,8 +298,6 @@ def main(argv=None):
       on_error=args.on_error,
       overwrite=args.force,
     )
-  except (ValueError, OSError) as error:
-    parser.exit(2, f"{parser.prog}: {error}\n")
   print(f"{pictures.shown(args.out)}: {number:,} pictures")
 
 

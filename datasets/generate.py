@@ -39,7 +39,7 @@ def generate(
 
   Args:
     spec: a DatasetSpec, or a name.
-    num: number of files.
+    num: number of records.
     out: the folder; made if it is not there.
     seed: any non-negative integer.
     workers: number of processes.
@@ -64,6 +64,8 @@ def generate(
     whole_number(name, value, least)
     for name, value, least in (("num", num, 1), ("seed", seed, 0), ("workers", workers, 1))
   )
+  for size in np.ravel(parameters.get("image_size", ())):
+    whole_number("image_size", size, 1)
   if layout not in (files.COMPACT, files.RELEASED):
     raise DataError(f'layout must be "compact" or "released", got "{layout}"')
   out = os.path.expanduser(out)
@@ -129,7 +131,7 @@ def main(argv=None):
   parser.add_argument("--layout", choices=[files.COMPACT, files.RELEASED], default="compact")
   parser.add_argument("--variant", default="", help="of multi_dsprites or objects_room")
   parser.add_argument("--file-name", help="instead of the name under which it is looked for")
-  try:
+  with parser.sentences("interrupted: the same command goes on from here"):
     spec = None
     if argv and not argv[0].startswith("-"):
       # The generator's own options are known once the name and the variant are.
@@ -152,10 +154,6 @@ def main(argv=None):
         args[name] = tuple(args[name])
     start = time.monotonic()
     path = generate(spec, args.pop("num"), args.pop("out"), **args)
-  except DataError as error:
-    parser.exit(2, f"{parser.prog}: {error}\n")
-  except KeyboardInterrupt:
-    parser.exit(130, "\ninterrupted: the same command goes on from here\n")
   print(f"{path}: {os.path.getsize(path) / 2**20:,.1f} MiB, {time.monotonic() - start:.1f} s")
 
 

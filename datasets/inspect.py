@@ -12,7 +12,7 @@ from PIL import Image
 
 from datasets import files
 from datasets.cli import Parser
-from datasets.errors import DataError, by
+from datasets.errors import DataError, by, whole_number
 from datasets.files.example import decode_example
 from datasets.recode import guess_spec
 from datasets.specs import get_spec
@@ -70,7 +70,7 @@ def report(path, spec=None, num_sheet=16, limit=None) -> tuple[str, Image.Image 
   Returns:
     The text, and the sheet (None where no record could be read).
   """
-  spec = spec or guess_spec(path)
+  spec = spec or guess_spec(path, on_error="skip")
   file = files.RecordFile(path, on_error="skip")
   objects, shown, wrong, overlapping = collections.Counter(), [], [], 0
   low, high, count, example, sizes = {}, {}, 0, None, ()
@@ -126,19 +126,21 @@ def main(argv=None):
   parser.add_argument("--sheet", help="PNG to draw; default: the file's name with .png, in .")
   parser.add_argument("--limit", type=int, help="read only so many records")
   args = parser.parse_args(argv)
-  try:
+  with parser.sentences():
     args.file = os.path.expanduser(args.file)
+    limit = args.limit if args.limit is None else whole_number("--limit", args.limit, 1)
+    sheet_kind = os.path.splitext(args.sheet or "")[1].lower()
+    if args.sheet and sheet_kind not in Image.registered_extensions():
+      raise DataError(f"--sheet wants a name that ends as a picture's, in .png, got {args.sheet}")
     if not os.path.exists(args.file):
       raise DataError(f"{args.file} does not exist")
     spec = get_spec(args.dataset) if args.dataset else None
-    text, sheet = report(args.file, spec, limit=args.limit)
+    text, sheet = report(args.file, spec, limit=limit)
     print(text)
     if sheet is not None:
       name = args.sheet or os.path.splitext(os.path.basename(args.file))[0] + ".png"
       sheet.save(name)
       print(f"contact sheet: {name}")
-  except (DataError, OSError) as error:
-    parser.exit(2, f"{parser.prog}: {error}\n")
   if "DAMAGED" in text or sheet is None:
     parser.exit(1)
 

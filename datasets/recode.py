@@ -16,13 +16,14 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.cli import Parser
-from datasets.errors import DataError
+from datasets.errors import DataError, whole_number
 from datasets.files import (
   COMPACT,
   RELEASED,
   RecordFile,
   decode,
   find_files,
+  fingerprint,
   stored_features,
   write_records,
 )
@@ -56,7 +57,7 @@ def recode(
       to the nearest pixel.
     shards: number of files; record i goes into shard i modulo their number, which read together
       give every record but in another order.
-    num: only the first so many
+    num: only the first so many.
     on_error: "raise", or "skip" to leave damaged records out.
     progress: whether to show a bar on a terminal.
 
@@ -64,36 +65,50 @@ def recode(
     The paths written.
 
   Raises:
-    DataError: as for reading; or `out` is one of `files`.
+    DataError: as for reading; or `out` is one of `files`. What was under `out` before is left.
   """
   spec = get_spec(spec) if isinstance(spec, str) else spec
   files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
   out = os.path.expanduser(out)
   if any(os.path.exists(out) and os.path.samefile(f, out) for f in files if os.path.exists(f)):
     raise DataError(f"{out} is one of the files to read: choose another --out")
-  if shards < 1:
-    raise DataError(f"shards must be at least 1, got {shards}")
+  shards = whole_number("shards", shards, 1)
+  num = num if num is None else whole_number("num", num, 1)
   if crop and spec.crop is None:
     raise DataError(f"{spec.name} has no window to crop to: leave out --crop")
   opened = [RecordFile(f, on_error) for f in find_files(spec, files)]
   names = [out] if shards == 1 else [f"{out}-{i:05}-of-{shards:05}" for i in range(shards)]
+  first = _first_scene(opened, spec)
   for i, name in enumerate(names):
     stored = itertools.islice(_decoded(opened, spec), i, num, shards)
     bar = tqdm(stored, unit=" scenes", desc=name, disable=not (progress and sys.stderr.isatty()))
     stored = (_reshaped(record, spec, crop, size) for record in bar)
     num_objects = []
     counted = (_counted(record, spec, num_objects) for record in stored)
-    count = write_records(name, counted, spec, layout)
-    if not count:
-      os.remove(name)
+    head = list(itertools.islice(counted, 1))
+    if not head:
       sources = ", ".join(map(str, files))
       if not i:
         raise DataError(f"{sources} holds no record: get or generate it anew")
       raise DataError(f"{sources}: no record is left for {name}: take fewer shards")
+    count = write_records(name, itertools.chain(head, counted), spec, layout)
     RecordFile(name).write_index(
-      num_records=count, dataset=spec.name, layout=layout, num_objects=num_objects
+      num_records=count,
+      dataset=spec.name,
+      layout=layout,
+      num_objects=num_objects,
+      **(first if i == 0 else {}),
     )
   return names
+
+
+def _first_scene(files, spec):
+  """What tells which scenes a file holds, whatever becomes of its images; {} without any scene."""
+  known = files[0].index() or {}
+  if "fingerprint" in known:
+    return {"fingerprint": known["fingerprint"]}
+  decoded = next(_decoded(files, spec), None)
+  return {} if decoded is None else {"fingerprint": fingerprint(decoded["image"])}
 
 
 def _decoded(files, spec):
@@ -157,13 +172,13 @@ def resize(image, size, smooth: bool = False) -> np.ndarray:
   return np.rint(image).astype(np.uint8)
 
 
-def guess_spec(path) -> DatasetSpec:
+def guess_spec(path, on_error: str = "raise") -> DatasetSpec:
   """The spec of a file: from its records where they say, else from the file's name.
 
   Raises:
     DataError: neither tells, so name it with --dataset; or the file holds no record.
   """
-  _, payload = next(RecordFile(path).iterate(), (0, None))
+  _, payload = next(RecordFile(path, on_error).iterate(), (0, None))
   if payload is None:
     raise DataError(f"{path} holds no record: get or generate it anew")
   try:
@@ -194,23 +209,24 @@ def main(argv=None):
   parser.add_argument("--on-error", choices=["raise", "skip"], default="raise")
   args = parser.parse_args(argv)
   start = time.monotonic()
-  try:
-    if not args.out:
-      parser.error("say where to write: --out FILE")
+  if not args.out:
+    parser.error("say where to write: --out FILE")
+  with parser.sentences():
     spec = get_spec(args.dataset) if args.dataset else None
-    spec = spec or guess_spec(find_files(SPECS["images"], args.files)[0])
+    spec = spec or guess_spec(find_files(SPECS["images"], args.files)[0], args.on_error)
     size = args.resize
     if size is not None:
-      size = spec.training_size if not size else (size * 2)[:2]
-      if size is None or min(size) < 1:
+      size = size * 2 if len(size) == 1 else size or spec.training_size
+      if size is None:
         parser.error(f"{spec.name} has no training size: say --resize HEIGHT WIDTH")
+      if len(size) != 2 or min(size) < 1:
+        got = " ".join(map(str, size))
+        parser.error(f"--resize wants a height and a width in pixels, got {got}")
     os.makedirs(os.path.dirname(os.path.expanduser(args.out)) or ".", exist_ok=True)
     names = recode(
       spec, args.files, args.out, layout=args.layout, crop=args.crop, size=size,
       shards=args.shards, num=args.num, on_error=args.on_error, progress=True,
     )  # fmt: skip
-  except (DataError, OSError) as error:
-    parser.exit(2, f"{parser.prog}: {error}\n")
   size = sum(os.path.getsize(name) for name in names) / 2**20
   more = f" and {len(names) - 1} more" if len(names) > 1 else ""
   print(f"{names[0]}{more}: {size:,.1f} MiB, {time.monotonic() - start:.1f} s")

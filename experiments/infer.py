@@ -89,6 +89,10 @@ def _check(config):
     raise Refusal("say which model: with model=exports/tetris")
   if config["images"] is None and config["video"] is None:
     raise Refusal("say which pictures: with images='photos/*.png', or video=clip.mp4")
+  try:
+    pictures.color(config["background"])
+  except datasets.DataError as error:
+    raise Refusal(f"background: {error}") from None
   if config["video"] is not None and config["num_starts"] is not None:
     raise Refusal(clips.ONE_START)
   if config["images"] is not None and config["video"] is not None:

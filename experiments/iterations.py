@@ -36,7 +36,7 @@ def iterations(_run, _config):
   subjects, results = open_runs(_config), Results(_run)
   same_data(subjects)
   for subject in subjects:
-    subject.need("iterations")
+    subject.need("iterations", "images")
   curves, trained = {}, {}
   for subject in subjects:
     label = f"T = {subject.model.config.num_iterations}"

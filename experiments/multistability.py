@@ -51,7 +51,7 @@ command = Command(
 def multistability(_run, _config):
   """Chooses the stimulus, infers and draws; returns the folder."""
   subject, results = open_run(_config), Results(_run)
-  subject.need("latents", "iterations")
+  subject.need("latents", "iterations", "images")
   seeds = range(_config["seed"], _config["seed"] + _config["num_seeds"])
   if _config["num_starts"] not in (None, 1):
     raise Refusal(

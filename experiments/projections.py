@@ -68,7 +68,11 @@ def project_latents(_run, _config):
 
 
 def project(latents: np.ndarray, config: Config) -> dict[str, np.ndarray]:
-  """PCA and t-SNE of [N, Z]: dict from name to [N, 2]."""
+  """PCA and t-SNE of [N, Z]: dict from name to [N, 2]; Refusal where all of them are the same."""
+  if not np.ptp(latents, axis=0).any():
+    raise Refusal(
+      "the latents of these slots do not differ, as before the first update: nothing to project"
+    )
   perplexity = min(config["perplexity"], (len(latents) - 1) / 3)
   tsne = manifold.TSNE(
     perplexity=perplexity, init="pca", learning_rate="auto", random_state=config["seed"]

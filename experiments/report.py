@@ -73,6 +73,7 @@ CURVES = {
 def report(_run, _config):
   """Scores, draws and writes report.html; returns its folder."""
   subject, results = open_run(_config), Results(_run)
+  subject.need("images")
   page = Page(f"{subject.dataset}: run {pathlib.Path(subject.folder).name}")
   page.facts(_facts(subject))
   page.heading("Scores")

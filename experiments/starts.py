@@ -42,7 +42,7 @@ def starts(_run, _config):
   subjects, results = open_runs(_config), Results(_run)
   rows, curves = [], {}
   for subject in subjects:
-    subject.need("slots")
+    subject.need("slots", "images")
     print(f"{subject.folder}, step {subject.step}, {subject.dataset}", flush=True)
     found = every_start(subject, _config)
     means = {
@@ -88,6 +88,7 @@ def every_start(subject: Subject, config: Config) -> Mapping[str, np.ndarray]:
 def best_of(values: np.ndarray, energy: np.ndarray) -> np.ndarray:
   """Values [S, N] of the start with the lowest energy [S, N] of the first 1 to S: [S, N]."""
   images = np.arange(values.shape[1])
+  energy = np.where(np.isnan(energy), np.inf, energy)
   return np.stack([values[energy[: s + 1].argmin(axis=0), images] for s in range(len(values))])
 
 

@@ -56,6 +56,8 @@ def train(_run, _config):
   if follows and model_config.num_starts > 1:  # not when its scores are due, after the training
     raise Refusal(clips.ONE_START)
   parent = config["resume_from"] and resume.with_checkpoint(config["resume_from"])
+  if parent:
+    resume.check(config, parent)
   origin = parent or config["init_from"]
   before = held_out.learned(origin) if origin else []
   held_out.check(before, config["data"], ["validation", "test"])
@@ -110,6 +112,8 @@ def _train(_run, config, trainer, directory, parent):
   if config["init_from"] and not parent:
     print(runs.initialise(trainer.model, config["init_from"], config["init_checkpoint"]))
   resume.write_history(directory, history)
+  if clips.is_video(config["data"]) and trainer.model.ITERATES:
+    trainer.check_clips(runs.num_frames(config["data"]))
   start, end = trainer.steps_done, training.num_steps
   if start > end:
     raise Refusal(f"{parent} has done {start} steps already: num_steps={end} is less")

@@ -41,11 +41,14 @@ class Inputs(NamedTuple):
 
 
 class Gradients(NamedTuple):
-  """Gradients of the loss L of Eq. 4's term t, per image."""
+  """Gradients of the loss L of Eq. 4's term t, per image.
+
+  With `mask_gradient`="mask" the third is of the negative log-likelihood alone, at the masks.
+  """
 
   params: tf.Tensor  # [B, K, 2 Z]
   means: tf.Tensor  # [B, K, H, W, C]
-  mask_logits: tf.Tensor  # [B, K, H, W, 1]; of the masks with `mask_gradient`="mask"
+  mask_logits: tf.Tensor  # [B, K, H, W, 1]
 
 
 def check_inputs(names):

@@ -125,14 +125,14 @@ def _with_position(batches, first=0):
 def summarize(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
   """Means over images at the last decode: dict of floats, and `num_images`, `num_foreground`.
 
-  ARI-FG and covering leave out the images without foreground; `num_foreground` counts those that
-  have some.
+  ARI, ARI-FG and covering leave out the images where they are not defined, without foreground or
+  with masks that are all nobody's; `num_foreground` counts those that have a foreground.
   """
   last = {name: values[:, -1] for name, values in scores.items()}
   defined = np.isfinite(last["ari_fg"])
   summary = {}
   for name, values in last.items():
-    if name in ("ari_fg", "covering"):
+    if name in ("ari", "ari_fg", "covering"):
       values = values[np.isfinite(values)]
     summary[name] = float(np.mean(values)) if len(values) else float("nan")
   summary["num_images"] = len(defined)

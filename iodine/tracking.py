@@ -44,7 +44,8 @@ class Tracker:
       prediction has seen it n - 1 times.
 
   Raises:
-    UserError: the model does not iterate, is to make several starts, or K is too small.
+    UserError: the model does not iterate, has read the frame that it predicts (NEM), is to make
+      several starts, or K is too small.
   """
 
   def __init__(
@@ -56,6 +57,11 @@ class Tracker:
     if not model.ITERATES:
       raise UserError(
         f"clips need a model that iterates, a frame an iteration: this is {model.config.model}"
+      )
+    if model.timeline(1).target_lag < 0:
+      raise UserError(
+        "clips need a model whose decode predicts the next frame before it reads it: "
+        f"{model.config.model} reads it first"
       )
     model.check_counts(None, num_slots)
     if model.config.num_starts > 1:

@@ -18,6 +18,7 @@ and the file as a whole is not compressed. So every record can be reached, read 
 by itself. Both layouts, and any compression, are recognised from the file, not from its name.
 """
 
+import hashlib
 import zlib
 
 import numpy as np
@@ -34,6 +35,11 @@ NO_ENTITY = 255  # label of a pixel that no mask holds
 def layout_of(example: dict) -> str:
   """Which layout a decoded example has."""
   return COMPACT if "image/shape" in example else RELEASED
+
+
+def fingerprint(image: np.ndarray) -> str:
+  """16 hexadecimal digits by which a file is known again: of its first scene, as stored."""
+  return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
 
 
 def label_map(mask, layout: str) -> np.ndarray | None:

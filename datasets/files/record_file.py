@@ -178,7 +178,10 @@ class RecordFile:
 def _read_index(sidecar, mtime):
   """A sidecar's content; `mtime` makes a rewritten one another entry of the cache."""
   with open(sidecar) as file:
-    return json.load(file)
+    index = json.load(file)
+  if not isinstance(index, dict):
+    raise ValueError(f"{sidecar} holds no object")
+  return index
 
 
 @functools.lru_cache(maxsize=32)

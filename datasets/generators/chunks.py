@@ -68,7 +68,8 @@ def alone(path):
   try:
     yield
   finally:
-    if os.path.exists(path):  # whole, as all will find who wait or come later
+    # whole, as all will find who wait or come later; or refused, as they will be
+    if os.path.exists(path) or not os.path.exists(f"{path}.partial"):
       with contextlib.suppress(OSError):
         os.remove(name)
     lock.release()
@@ -91,7 +92,8 @@ def write(path, spec, num, recipe, parameters, workers=1, progress=True) -> list
     The number of objects of each scene.
 
   Raises:
-    DataError: the disk is full, or cannot be written to.
+    DataError: the disk is full, or cannot be written to; or a parameter is wrong, and nothing is
+      left behind.
   """
   jobs = _Jobs(
     spec, generator_of(spec).CHUNK_SIZE, num, recipe["seed"], recipe["layout"], parameters
@@ -104,7 +106,7 @@ def write(path, spec, num, recipe, parameters, workers=1, progress=True) -> list
     with (
       open(partial, "r+b" if ends else "wb") as data,
       open(log, "a" if ends else "w") as journal,
-      _pool(workers) as pool,
+      _pool(min(workers, len(jobs) - len(ends))) as pool,
     ):
       data.truncate(ends[-1] if ends else 0)
       data.seek(0, os.SEEK_END)
@@ -119,6 +121,11 @@ def write(path, spec, num, recipe, parameters, workers=1, progress=True) -> list
         journal.flush()
         bar.update(len(num_objects))
       os.fsync(data.fileno())
+  except DataError:
+    if not num_objects:
+      for name in (partial, log):
+        os.remove(name)
+    raise
   except OSError as error:
     raise DataError(
       f"{partial}: {error.strerror or error} at record {len(num_objects):,} of {jobs.num:,}: make "
@@ -156,7 +163,7 @@ def _resume(partial, log, jobs, recipe):
 
 @contextlib.contextmanager
 def _pool(workers):
-  if workers == 1:
+  if workers <= 1:
     yield None
     return
   # spawn: the parent may hold TensorFlow or threads, which do not survive a fork.

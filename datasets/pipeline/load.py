@@ -150,13 +150,19 @@ def _tell_skipped(source):
 
 
 def check(
-  spec: DatasetSpec, path=None, *, data_dir="data", image_size=None, num_frames: int | None = None
+  spec: DatasetSpec,
+  path=None,
+  *,
+  data_dir="data",
+  image_size=None,
+  num_frames: int | None = None,
+  on_error: str = "raise",
 ) -> dict:
   """Looks at a dataset's file(s) before anything is built: existence, compression, first records.
 
   Args:
     spec: a DatasetSpec.
-    path, data_dir: as for `load`.
+    path, data_dir, on_error: as for `load`.
     image_size: (H, W) that is asked for, or None; a file of this size will do, too.
     num_frames: of videos, how many are asked for, or None.
 
@@ -167,7 +173,7 @@ def check(
     DataError: what is wrong, in one sentence; for a missing file, how to get or make it.
   """
   form = Form(image_size, num_frames=num_frames)
-  source = Source(spec, path, data_dir=data_dir, image_size=form.image_size)
+  source = Source(spec, path, data_dir=data_dir, image_size=form.image_size, on_error=on_error)
   Shaping(source, form)  # refuses videos that are too short
   for file in source.files:
     if file.random_access:
@@ -188,9 +194,11 @@ def describe(
   splits: Splits = Splits(),  # noqa: B008 frozen
   filter: Filter = Filter(),  # noqa: B008
   image_size=None,
+  on_error: str = "raise",
 ) -> str:
   """A sentence or two on files and splits, for the start of a run. Arguments as for `load`."""
-  source = Source(spec, path, data_dir=data_dir, image_size=Form(image_size).image_size)
+  size = Form(image_size).image_size
+  source = Source(spec, path, data_dir=data_dir, image_size=size, on_error=on_error)
   count = source.count(splits.total)
   ranges, wanted = splits.ranges(count), filter.for_spec(source.spec)
   name = source.files[0].path

@@ -66,6 +66,17 @@ class Source:
         self._starts.append(self._starts[-1] + file.count(left, progress=_log.warning))
     return self._starts[-1]
 
+  def fingerprint(self) -> str:
+    """The first readable scene's `files.fingerprint`, or that of what the file was made from."""
+    known = self.files[0].index() or {}
+    if "fingerprint" in known:
+      return known["fingerprint"]
+    for item in (item for block in self.blocks(0, self.count()) for item in block):
+      scenes = self.decode([item])
+      if len(scenes["image"]):
+        return files.fingerprint(scenes["image"][0])
+    raise DataError(f"{self.files[0].path} holds no readable record: get or generate it anew")
+
   def _file(self, number):
     i = bisect.bisect_right(self._starts, number) - 1
     return self.files[i], number - self._starts[i]

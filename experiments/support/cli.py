@@ -20,7 +20,7 @@ from sacred.run import Run
 import datasets
 from experiments.support import config_files, recording, resolve
 from experiments.support.errors import Refusal, sentence
-from experiments.support.interrupts import Stopped
+from experiments.support.interrupts import Stopped, termination
 from experiments.support.resolve import Schema
 from experiments.support.runs import load_config, training_config
 from iodine.errors import UserError
@@ -141,7 +141,8 @@ class Command:
       with contextlib.suppress(AttributeError, ValueError):
         stream.reconfigure(errors="backslashreplace")  # a locale that lacks our signs
     try:
-      return self._run_commandline(argv)
+      with termination():
+        return self._run_commandline(argv)
     except Stopped as stopped:
       print(stopped, file=sys.stderr)
       sys.exit(stopped.exit_code)

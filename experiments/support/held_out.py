@@ -4,7 +4,6 @@ A run keeps the list in `trained_records.json`, with those of the runs that it w
 bundles have it too. Runs that are older than the file are looked up in their configurations.
 """
 
-import hashlib
 import json
 import os
 import pathlib
@@ -96,16 +95,15 @@ def split_records(data: Data) -> dict[str, range]:
 
 
 def fingerprint(data: Data) -> str:
-  """Tells files apart, wherever they lie and however they are packed, by the first scene."""
-  source = _source(data)
-  source.count(1)
-  scenes = source.decode(next(source.blocks(0, 1)))
-  return hashlib.sha256(scenes["image"][0].tobytes()).hexdigest()[:16]
+  """Tells files apart, wherever they lie and however they are packed (`Source.fingerprint`)."""
+  return _source(data).fingerprint()
 
 
 def _source(data):
   options = {"data_dir": data["dir"], "image_size": data["image_size"]}
-  return pipeline.Source(runs.dataset_spec(data), data["path"], **options)
+  return pipeline.Source(
+    runs.dataset_spec(data), data["path"], on_error=data.get("on_error", "raise"), **options
+  )
 
 
 def _place(data):
@@ -121,31 +119,44 @@ def check(entries: Sequence[Learned], data: Data, splits: Sequence[str]) -> None
     splits: of "validation" and "test".
 
   Raises:
-    Refusal: there is one.
+    Refusal: there is one, or a split is no held-out one.
     datasets.DataError: a file is missing or damaged.
   """
+  for split in splits:
+    if split not in ("validation", "test"):
+      raise Refusal(
+        f"evaluation never looks at training records: split is validation or test, got {split!r}"
+      )
   ranges = own = None
   for entry in entries:
-    same_place = all(entry.data[key] == data[key] for key in _FILE_KEYS)
-    if same_place and all(entry.data[key] == data[key] for key in _COUNT_KEYS):
-      continue  # the same split, whose parts have nothing in common
-    if not same_place:
-      if entry.fingerprint is None or entry.data["name"] != data["name"]:
-        continue
-      own = own or fingerprint(data)
-      if own != entry.fingerprint:
-        continue
+    own = own or fingerprint(data)
+    if not _of_this_file(entry, data, own):
+      continue
     stop = entry.stop
     if stop is None:
       stop = split_records({**data, **entry.data})["train"].stop
+    # The same counts split a file that has become shorter elsewhere.
     ranges = ranges or split_records(data)
     for split in splits:
       if len(ranges[split]) and ranges[split].start < stop:
         counts = ", ".join(f"data.{key}={data[key]}" for key in _COUNT_KEYS)
         raise Refusal(
           f"with {counts} the {split} split would hold records that the model was trained on: "
-          f"{entry.run} learned from the first {stop:,}"
+          f"{entry.run} learned from the first {stop:,}; take records behind these, or scenes that "
+          "were generated with another --seed"
         )
+
+
+def _of_this_file(entry, data, own):
+  """Whether an entry is of the scenes of the file of `data`, whose fingerprint is `own`."""
+  same_place = all(entry.data[key] == data[key] for key in _FILE_KEYS)
+  if entry.fingerprint is None:
+    return same_place
+  spec = runs.dataset_spec(data)
+  if entry.fingerprint == own:
+    return datasets.get_spec(entry.data["name"]).stored_name == spec.stored_name
+  # the same scenes may have been rendered at another size
+  return same_place and spec.rendered and entry.data["image_size"] != data["image_size"]
 
 
 def scenes(
@@ -167,10 +178,6 @@ def scenes(
   Raises:
     Refusal: it has learned from these, or the split is no held-out one.
   """
-  if split not in ("validation", "test"):
-    raise Refusal(
-      f"evaluation never looks at training records: split is validation or test, got {split!r}"
-    )
   check(entries, data, [split])
   return runs.load_data(
     data,

@@ -15,6 +15,23 @@ class Stopped(KeyboardInterrupt):
     self.exit_code = 128 + signum
 
 
+@contextlib.contextmanager
+def termination() -> Iterator[None]:
+  """Makes an exception of SIGTERM, as SIGINT is one, so that the record says how the run ended."""
+
+  def handle(signum, frame):
+    raise Stopped(signum, "stopped by SIGTERM")
+
+  previous = None
+  with contextlib.suppress(ValueError):  # signals can be handled in the main thread only
+    previous = signal.signal(signal.SIGTERM, handle)
+  try:
+    yield
+  finally:
+    if previous is not None:
+      signal.signal(signal.SIGTERM, previous)
+
+
 class Request:
   """What was asked for: `signum` is None until a signal came."""
 

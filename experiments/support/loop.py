@@ -122,9 +122,10 @@ class Loop:
     with self._progress.paused():
       summary = evaluation.summarize(self._evaluator(self._validation_scenes()))
       self._record("validation", {name: summary[name] for name in evaluation.METRICS}, step)
-      # without true masks the likelihood tells the best
+      # without true masks the likelihood tells the best, once its sigma is the last one
       labelled = self._config["best_by"] == "ari_fg" and summary["num_foreground"]
-      score = summary["ari_fg"] if labelled else -summary["nll"]
+      likelihood = -summary["nll"] if self._trainer.likelihood_stands else float("nan")
+      score = summary["ari_fg"] if labelled else likelihood
       self._trainer.checkpoints.save_best(score)
       self._history[step] = score
       resume.write_history(self._directory, self._history)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sacred.run import Run
 
-from experiments.support import runs
+from experiments.support import held_out, runs
 from experiments.support.errors import Refusal
 from iodine.files import write_json
 from iodine.training import Trainer
@@ -51,23 +51,57 @@ def resume(
   source = parent / runs.CHECKPOINTS
   for path in trainer.restore(source):
     print(f"{path} is damaged; took the one before")
-  before = runs.training_config(parent)
-  same_scenes = all(before["data"][key] == config["data"][key] for key in runs.SCENE_KEYS)
-  same_scores = same_scenes and before.get("best_by", "ari_fg") == config["best_by"]
   history = {trainer.steps_done: float("nan")}  # nothing is to be scored again
-  if not same_scores:
+  if not _same_scores(parent, config, directory):
     trainer.best_score.assign(float("-inf"))  # of other scenes, or by another measure
   else:
     known = read_history(parent)
     history = history if known is None else until(known, trainer.steps_done)
-    restore_best_score(trainer, history)
-    if trainer.is_chief and (source / "best").is_dir():  # the parent's best is the one to beat
-      shutil.copytree(source / "best", directory / runs.CHECKPOINTS / "best")
+    _take_best(trainer, history, source / "best", directory / runs.CHECKPOINTS / "best")
   if trainer.is_chief and (parent / "tensorboard").is_dir():  # so that the curves join
     shutil.copytree(parent / "tensorboard", directory / "tensorboard")
   trainer.checkpoints.save()  # last: whoever finds a checkpoint here finds all of the above
   run.info["resumed_from"] = {"run": str(parent), "step": trainer.steps_done}
   return history
+
+
+def check(config: Mapping[str, Any], parent: str | os.PathLike) -> None:
+  """Raises Refusal where a run cannot go on from its parent: the optimizer is another."""
+  before = runs.training_config(parent).get("optimizer", config["optimizer"])
+  if before != config["optimizer"]:
+    raise Refusal(
+      f"{parent} was trained with optimizer={before}, whose state is none of "
+      f"optimizer={config['optimizer']}: leave it as it was, or begin a new run with "
+      f"init_from={parent}"
+    )
+
+
+def _same_scores(parent, config, directory):
+  """Whether the new run's validations and its parent's give scores that compare."""
+  before = runs.training_config(parent)
+  same = all(before["data"][k] == config["data"][k] for k in (*runs.SCENE_KEYS, "num_validation"))
+  for key in ("num_validation_images", "best_by"):
+    same &= before.get(key, config[key]) == config[key]
+  theirs, own = (held_out.learned(folder)[-1] for folder in (parent, directory))
+  if theirs.fingerprint is not None:  # else it is older than these
+    same &= (theirs.fingerprint, theirs.stop) == (own.fingerprint, own.stop)
+  if config["best_by"] == "nll" or config["data"]["name"] == "images":  # perhaps without true masks
+    same &= before.get("sigma") == config.get("sigma")
+  return same
+
+
+def _take_best(trainer, history, source, target):
+  """Takes over the parent's best checkpoint, the one to beat, unless it lies in steps to come."""
+  step = trainer.steps_done
+  files = [path for path in source.glob("best-*.*") if int(path.stem.split("-")[1]) <= step]
+  if not files:
+    trainer.best_score.assign(float("-inf"))
+    return
+  restore_best_score(trainer, history)
+  if trainer.is_chief:
+    target.mkdir(parents=True)
+    for path in files:
+      shutil.copy(path, target)
 
 
 def read_history(folder: str | os.PathLike) -> History | None:

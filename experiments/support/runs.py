@@ -17,7 +17,7 @@ from iodine import serving
 from iodine.build import build_model, make_config
 from iodine.config import ModelConfig
 from iodine.slot_model import SlotModel
-from iodine.training import make_strategy, restore, split_cpu
+from iodine.training import make_strategy, num_cores, restore, split_cpu
 
 CHECKPOINTS = "checkpoints"
 SAVED_MODEL = "saved_model"
@@ -50,7 +50,9 @@ def image_size(data: Data) -> tuple[int, int, int]:
 FILE_KEYS = ("path", "image_size")
 SPLIT_KEYS = ("num_train", "num_validation", "num_test", "min_objects", "max_objects")
 # What an image shows.
-SCENE_KEYS = ("name", "image_size", "num_frames", "grayscale", "min_objects", "max_objects")
+SCENE_KEYS = (
+  "name", "image_size", "num_frames", "grayscale", "min_objects", "max_objects", "legacy_resize",
+)  # fmt: skip
 
 
 def check_data(data: Data) -> None:
@@ -63,8 +65,14 @@ def check_data(data: Data) -> None:
   _check(data)
 
 
+def num_frames(data: Data) -> int:
+  """How many frames the clips of a `data` configuration have."""
+  return data["num_frames"] or _check(data)["image_shape"][0]
+
+
 def _check(data):
   options = {k: data.get(k) for k in (*FILE_KEYS, "num_frames")}
+  options["on_error"] = data.get("on_error", "raise")
   return datasets.check(dataset_spec(data), data_dir=data["dir"], **options)
 
 
@@ -81,7 +89,7 @@ def _generate_if_missing(data):
 
 def describe_data(data: Data) -> str:
   """A sentence or two on the file and its splits."""
-  groups, options = _grouped({k: data[k] for k in FILE_KEYS + SPLIT_KEYS})
+  groups, options = _grouped({k: data[k] for k in (*FILE_KEYS, *SPLIT_KEYS, "on_error")})
   size = groups.pop("form").image_size
   del groups["order"]
   return datasets.describe(
@@ -141,6 +149,7 @@ def strategy(config: Mapping[str, Any]) -> tf.distribute.Strategy:
   name, num_devices, parts = (config[k] for k in ("strategy", "num_devices", "cpu_devices"))
   if name != "multi_worker":
     os.environ.pop("TF_CONFIG", None)  # TensorFlow would read it, and it is not about this run
+  parts = min(parts, num_cores())
   splits = name == "auto" and num_devices is None and config["batch_size"] % parts == 0
   splits = splits and not config["jit"]  # XLA compiles for one device
   if splits and parts > 1 and not tf.config.list_physical_devices("GPU"):

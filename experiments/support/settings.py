@@ -143,7 +143,7 @@ class RunSettings(Settings):
     checkpoint_every: steps between checkpoints; the end is always saved.
     keep_checkpoints: the last so many, and the best.
     best_by: what tells the best checkpoint: "ari_fg", which needs true masks (without any the
-      likelihood is taken), or "nll", which does without labels.
+      likelihood is taken, once sigma has its last value), or "nll", which does without labels.
     on_nan: a loss or gradient that is not finite updates nothing; then "stop" the run, "skip" the
       step, or "rewind" to the last checkpoint and go on with other data and noise.
     max_rewinds: how often.

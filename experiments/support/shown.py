@@ -25,8 +25,7 @@ def pick(
   Raises:
     Refusal: there is no such position, or the data are clips.
   """
-  if subject.spec.num_frames is not None:
-    raise Refusal(f"{subject.data['name']} holds clips, which experiments.tracking draws")
+  subject.need("images")
   wanted = range(config["num_images"]) if positions is None else positions
   found, first = {}, 0
   for batch in scenes(subject, config, num_images=max(wanted) + 1):

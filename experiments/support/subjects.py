@@ -76,15 +76,17 @@ class Subject(NamedTuple):
     """What the paper's tables call the model."""
     return paper.method(self.config)
 
-  def need(self, *parts: Literal["latents", "iterations", "slots"]) -> None:
-    """Raises Refusal where a study is about what the model has not."""
+  def need(self, *parts: Literal["latents", "iterations", "slots", "images"]) -> None:
+    """Raises Refusal where a study is about what the model, or its data, have not."""
+    if "images" in parts and self.spec.num_frames is not None:
+      raise Refusal(f"{self.data['name']} holds clips, which experiments.tracking looks at")
     model = self.model
     lacking = {
       "latents": (model.latent_size is None, "which has no latents to look at"),
       "iterations": (not model.ITERATES, "which decodes once: it has no iterations to look at"),
       "slots": (model.MAX_SLOTS == 1, "whose one slot is the whole scene: it parts no objects"),
     }
-    for part in parts:
+    for part in lacking.keys() & set(parts):
       lacks, why = lacking[part]
       if lacks:
         raise Refusal(f"the model of {self.folder} is {self.method}, {why}")

@@ -3,7 +3,13 @@
 from iodine.files import write_json
 from iodine.training.checkpoints import CheckpointError, Checkpoints, check_config, restore
 from iodine.training.config import Stage, TrainingConfig
-from iodine.training.distribution import STRATEGIES, cluster_task, make_strategy, split_cpu
+from iodine.training.distribution import (
+  STRATEGIES,
+  cluster_task,
+  make_strategy,
+  num_cores,
+  split_cpu,
+)
 from iodine.training.loss_scale import LossScale
 from iodine.training.schedules import Schedule, annealed
 from iodine.training.trainer import NonFiniteError, Trainer
@@ -22,6 +28,7 @@ __all__ = [
   "check_config",
   "cluster_task",
   "make_strategy",
+  "num_cores",
   "restore",
   "split_cpu",
   "write_json",

@@ -58,7 +58,11 @@ class Checkpoints:
     if not score > float(self._best_score.numpy()):
       return None
     self._best_score.assign(score)
-    return self._save(self._best)
+    best = pathlib.Path(self._save(self._best))
+    for other in best.parent.glob("best-*.*"):  # a parent's, which the manager does not know
+      if not other.name.startswith(f"{best.name}."):
+        other.unlink(missing_ok=True)
+    return str(best)
 
   def _save(self, manager):
     try:
@@ -152,6 +156,9 @@ def check_config(model: SlotModel, path: pathlib.Path) -> None:
     for key in sorted(saved.keys() | ours.keys())
     if key not in model.free_settings and saved.get(key) != ours.get(key)
   ]
+  channels = [settings["image_size"][-1] for settings in (saved, ours)]
+  if "image_size" in model.free_settings and channels[0] != channels[1]:
+    differing.append(f"image channels: {channels[0]} saved, {channels[1]} now")
   if differing:
     raise CheckpointError(
       f"the checkpoint in {path.parent} belongs to another configuration: {'; '.join(differing)}"

@@ -12,6 +12,11 @@ from iodine.errors import UserError
 STRATEGIES = ("auto", "mirrored", "multi_worker", "cpu")
 
 
+def num_cores() -> int:
+  """How many cores this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def split_cpu(num_devices):
   """Makes several devices of the CPU, each with its share of the cores, for "mirrored".
 
@@ -24,7 +29,7 @@ def split_cpu(num_devices):
   Returns:
     how many there are now: 1 if TensorFlow has begun already.
   """
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+  cores = num_cores()
   num_devices = min(num_devices, cores)
   try:
     tf.config.set_logical_device_configuration(

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from iodine import metrics, unroll
-from iodine.build import build_model
+from iodine.build import build_model, model_class
 from iodine.config import ModelConfig
 from iodine.errors import ConfigError, UserError
 from iodine.geco import Geco
@@ -43,8 +43,9 @@ class Trainer:
     is_multi_worker: whether there are several machines.
 
   Raises:
-    ConfigError: the number of replicas does not divide the batch, or XLA is to compile for several
-      of them or with `recompute`.
+    ConfigError: the number of replicas does not divide the batch; XLA is to compile for several of
+      them or with `recompute`; something is to be annealed, or a stage of the curriculum wants
+      something, that the model does not have.
   """
 
   def __init__(
@@ -70,21 +71,20 @@ class Trainer:
         f"jit=True compiles the step for one device, got {replicas}: take num_devices=1 (on a CPU "
         "cpu_devices=1), or jit=False"
       )
-    if training_config.jit and model_config.recompute:
+    recompute = model_config.recompute and model_class(model_config).ITERATES  # one decode is kept
+    if training_config.jit and recompute:
       raise ConfigError(
         "jit=True with recompute=True would compile at every step: take one of them"
       )
     self._replica_batch = training_config.batch_size // replicas
-    if model_config.recompute:
+    if recompute:
       # else TensorFlow makes the one function of an iteration into T again, each with its constants
       tf.config.optimizer.set_experimental_options({"function_optimization": False})
     tf.random.set_seed(training_config.seed)  # variables; the noise has seeds of its own
     with self.strategy.scope():
       self.model = build_model(model_config)
       self.variables = self.model.create_variables()
-      for option in {o for stage in training_config.curriculum for o in stage.step_options}:
-        if option not in self.model.STEP_OPTIONS:
-          raise ConfigError(f"a stage with {option}=True is not for model={model_config.model}")
+      self._check_fits()
       self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
       self.num_nonfinite = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_nonfinite")
       self.num_rewinds = tf.Variable(0, dtype=tf.int64, trainable=False, name="num_rewinds")
@@ -110,6 +110,38 @@ class Trainer:
       jit_compile=True if training_config.jit else None,
     )
     self.checkpoints = directory and Checkpoints(directory, self.state(), model_config, keep)
+
+  def _check_fits(self):
+    """Raises ConfigError where the training is of another kind of model."""
+    kind = self.model.config.model
+    for name, start in self.config.starts.items():
+      if start is not None and name not in self.model.weights():
+        raise ConfigError(f"{name}_start={start} is not for model={kind}, which has no {name}")
+    for stage in self.config.curriculum:
+      for option in stage.step_options:
+        if option not in self.model.STEP_OPTIONS:
+          raise ConfigError(f"a stage with {option}=True is not for model={kind}")
+      if stage.mixed and self.model.config.flat().get("mask_gradient") == "mask":
+        raise ConfigError(
+          "a stage with mixed=True needs mask_gradient=logits: the gradient at the masks, "
+          "mask_gradient=mask, is that of Eq. 1"
+        )
+      try:
+        self.model.check_counts(stage.num_iterations, stage.num_slots)
+      except UserError as error:
+        raise ConfigError(f"a stage until step {stage.until}: {error}") from error
+
+  def check_clips(self, num_frames: int) -> None:
+    """Raises ConfigError where a stage of the curriculum needs more frames than clips have."""
+    for stage in self.config.curriculum:
+      if stage.num_iterations is None:
+        continue
+      timeline = self.model.timeline(stage.num_iterations)._replace(pace=self.model.pace)
+      if timeline.num_frames > num_frames:
+        raise ConfigError(
+          f"a stage until step {stage.until} with num_iterations={stage.num_iterations} needs "
+          f"{timeline.num_frames} frames, the clips have {num_frames}"
+        )
 
   def restore(self, directory):
     """Restores the last checkpoint of a folder that can be read; returns the damaged ones' paths.
@@ -209,6 +241,14 @@ class Trainer:
       options = tf.distribute.InputOptions(experimental_fetch_to_device=has_gpu)
       return iter(self.strategy.distribute_datasets_from_function(dataset, options))
     return replica_batches(self.strategy, dataset(tf.distribute.InputContext()))
+
+  @property
+  def likelihood_stands(self) -> bool:
+    """Whether sigma has come to its last value: before, likelihoods do not compare."""
+    sigma = self.model.weights().get("sigma")
+    if sigma is None:
+      return True
+    return math.isclose(float(sigma.numpy()), self.model.config.flat()["sigma"], rel_tol=1e-6)
 
   def any_worker(self, flag):
     """Whether `flag` is true in any of the cluster's processes, which must all call this: bool."""
@@ -316,7 +356,8 @@ class Trainer:
       return None
     if "kl_weight" not in self.model.weights():
       raise ConfigError(f"geco_target needs a KL, which {self.model.config.model} does not have")
-    return Geco(self.config.geco_target, self.config.geco_rate)
+    highest = max(1.0, self.model.config.flat()["kl_weight"])
+    return Geco(self.config.geco_target, self.config.geco_rate, (1e-3, highest))
 
   def _last_target(self, batch, num_iterations):
     """What the last decode is scored against: images [B, H, W, C], true masks or None."""

@@ -148,6 +148,10 @@ def test_a_full_disk_leaves_no_file_under_the_final_name(tmp_path, monkeypatch):
     (["cater_train", "--num", "3"], "no generator"),
     (["--num", "3"], "name"),
     (["tetrominoes", "--num", "3", "--seed", "-1"], "seed must be at least 0, got -1"),
+    (["multi_dsprites", "--num", "3", "--image-size", "0"], "image_size must be at least 1, got 0"),
+    (["shapes", "--num", "3", "--image-size", "-1"], "image_size must be at least 1, got -1"),
+    (["shapes", "--num", "3", "--image-size", "6"], "expected shape_size from 5 to 4"),
+    (["tetrominoes", "--num", "3", "--image-size", "5"], "image_size must be at least 20"),
   ],
 )
 def test_misspelt_commands_get_one_sentence(arguments, says, capsys, tmp_path):

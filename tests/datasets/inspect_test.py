@@ -31,3 +31,18 @@ def test_inspect_reads_a_file_of_another_size(tmp_path):
   assert "image: 14 x 14 x 3" in text
   assert "all checksums right" in text
   assert sheet is not None
+
+
+@pytest.mark.parametrize(
+  ("words", "says"),
+  [
+    (["--limit", "0"], "--limit must be at least 1, got 0"),
+    (["--sheet", "x.bogus"], "--sheet wants a name that ends as a picture's, in .png, got x.bogus"),
+    (["--sheet", "x"], "--sheet wants a name that ends as a picture's, in .png, got x"),
+  ],
+)
+def test_what_inspect_refuses(files, capsys, words, says):
+  with pytest.raises(SystemExit) as stopped:
+    inspect.main([str(files["compact"]), *words])
+  assert stopped.value.code == 2
+  assert says in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 import datasets
 from datasets import files as records
 from datasets import recode
-from datasets.generators import multi_dsprites
+from datasets.generators import multi_dsprites, shapes
 from tests.datasets.helpers import SPEC, assert_equal, flip, offset_of, read, stored
 
 
@@ -72,3 +72,60 @@ def test_a_file_without_records_gets_one_sentence(name, tmp_path, capsys):
   assert f"{path} holds no record" in message
   assert len(message.splitlines()) == 1
   assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+  ("words", "says"),
+  [
+    (["--num", "0"], "num must be at least 1, got 0"),
+    (["--num", "-1"], "num must be at least 1, got -1"),
+    (["--shards", "0"], "shards must be at least 1, got 0"),
+    (["--num", "2", "--shards", "3"], "no record is left for"),
+    (["--resize", "1", "2", "3"], "--resize wants a height and a width in pixels, got 1 2 3"),
+    (["--resize", "0"], "--resize wants a height and a width in pixels, got 0 0"),
+  ],
+)
+def test_what_is_refused_leaves_what_was_there(files, tmp_path, capsys, words, says):
+  out = tmp_path / "out"
+  out.write_text("dear")
+  dataset = ["--dataset", SPEC.name, "--out", str(out)]
+  with pytest.raises(SystemExit) as stopped:
+    recode.main([str(files["compact"]), *dataset, *words])
+  assert stopped.value.code == 2
+  assert says in capsys.readouterr().err
+  assert out.read_text() == "dear"
+
+
+@pytest.mark.parametrize("name", ["recode", "inspect", "benchmark", "from_images"])
+def test_an_interrupted_command_says_so(files, tmp_path, capsys, monkeypatch, name):
+  def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
+
+  module = importlib.import_module(f"datasets.{name}")
+  job = {"recode": "recode", "inspect": "report", "benchmark": "measure", "from_images": "pack"}
+  monkeypatch.setattr(module, job[name], interrupt)
+  source = [str(tmp_path if name == "from_images" else files["compact"])]
+  out = ["--out", str(tmp_path / "out")] if name in ("recode", "from_images") else []
+  dataset = [] if name == "from_images" else ["--dataset", SPEC.name]
+  with pytest.raises(SystemExit) as stopped:
+    module.main([*source, *out, *dataset])
+  assert stopped.value.code == 130
+  assert capsys.readouterr().err.strip() == f"python -m datasets.{name}: interrupted"
+
+
+@pytest.mark.parametrize("damage", ["cut", "first"])
+def test_the_file_says_what_it_is_in_spite_of_damage(damage, tmp_path):
+  path = tmp_path / "x.tfrecords"
+  spec = datasets.get_spec("shapes")
+  arrays = shapes.generate_chunk(0, 0)
+  records.write_records(path, [{k: v[i] for k, v in arrays.items()} for i in range(3)], spec)
+  if damage == "cut":
+    path.write_bytes(path.read_bytes()[:-10])
+  else:
+    flip(path, offset_of(path, 0) + 20)
+  out = tmp_path / "out"
+  recode.main([str(path), "--on-error", "skip", "--out", str(out)])
+  assert len(read(spec, out)) == 2
+  with pytest.raises(SystemExit) as stopped:
+    recode.main([str(path), "--out", str(out)])
+  assert stopped.value.code == 2

@@ -6,7 +6,7 @@ import tensorflow as tf
 from sklearn.metrics import adjusted_rand_score
 
 import datasets
-from experiments import hard_cases, tracking
+from experiments import hard_cases, iterations, multistability, report, starts, tracking
 from experiments.support import clips, runs
 from experiments.support.errors import Refusal
 from tests.experiments.conftest import run_experiment
@@ -123,6 +123,12 @@ def test_images_are_not_tracked_and_clips_can_be_too_short(trained_run, flights,
     datasets.DataError, match="holds images, not videos: leave out num_frames, got 2"
   ):
     run_experiment(tmp_path, data={"dir": trained_data(trained_run), "num_frames": 2})
+
+
+@pytest.mark.parametrize("module", [starts, multistability, iterations, report])
+def test_studies_of_images_refuse_clips(run, tmp_path, module):
+  with pytest.raises(Refusal, match="holds clips, which experiments"):
+    study(module, tmp_path, run=str(run))
 
 
 def trained_data(run):

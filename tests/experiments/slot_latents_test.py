@@ -96,6 +96,11 @@ def test_projections(trained_run, tmp_path):
   assert (out / "all_slots.png").is_file()
 
 
+def test_latents_that_do_not_differ_are_not_projected(trained_run, tmp_path):
+  with pytest.raises(Refusal, match="do not differ, as before the first update"):
+    study(projections, tmp_path, run=trained_run, num_iterations=1, perplexity=5.0)
+
+
 def test_pca_is_that_of_the_singular_values():
   points = np.random.default_rng(0).normal(size=[40, 6]) * [5, 3, 1, 1, 1, 1]
   found = projections.project(points, {"perplexity": 30.0, "seed": 0})

@@ -13,12 +13,14 @@ import tensorflow as tf
 from PIL import Image
 
 import datasets
-from datasets import from_images
+from datasets import from_images, generate
 from experiments.support import interrupts, resume, runs, scoring
 from experiments.support.errors import Refusal
 from experiments.support.subjects import names_of
+from experiments.train import command
 from iodine import evaluation
 from iodine.errors import UserError
+from iodine.files import write_json
 from tests.experiments.conftest import run_experiment
 
 
@@ -63,18 +65,33 @@ def test_a_resumed_run_ends_bit_identical(tiny_data, tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_best_on_other_scenes_is_not_the_one_to_beat(trained_run, tiny_data, tmp_path):
-  def best(run):
-    return [p.stem for p in (run / "checkpoints" / "best").glob("*.index")]
+def best(run):
+  return [p.stem for p in (run / "checkpoints" / "best").glob("*.index")]
 
-  def best_on(**data):
+
+@pytest.fixture
+def perfect(trained_run, tmp_path):
+  """A run whose best checkpoint no other can beat."""
+  folder = tmp_path / "perfect"
+  shutil.copytree(trained_run, folder)
+  write_json(folder / "validation.json", {"3": 2.0, "6": 3.0})
+  return folder
+
+
+def test_the_best_on_other_scenes_is_not_the_one_to_beat(perfect, tiny_data, tmp_path):
+  generate.generate("tetrominoes_quick", 60, out=str(tmp_path), seed=5, progress=False)
+  shutil.copytree(tiny_data, tmp_path / "moved")
+
+  def best_on(num_images=4, **data):
     data = {"dir": str(tiny_data), **data}
-    options = {"num_steps": 9, "data": data, "scored": False}
-    return best(tmp_path / run_experiment(tmp_path, resume_from=str(trained_run), **options)._id)
+    options = {"num_steps": 9, "data": data, "num_validation_images": num_images, "scored": False}
+    return best(tmp_path / run_experiment(tmp_path, resume_from=str(perfect), **options)._id)
 
-  (before,) = best(trained_run)
-  assert before in best_on()
-  assert best_on(min_objects=1) == ["best-9"]
+  before = best(perfect)
+  assert best_on(dir=str(tmp_path / "moved")) == before
+  for other in ({"min_objects": 1}, {"dir": str(tmp_path)}, {"num_validation": 7}):
+    assert best_on(**other) == ["best-9"], other
+  assert best_on(num_images=3) == ["best-9"]
 
 
 def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):
@@ -243,12 +260,14 @@ def test_best_by_the_likelihood(tiny_data, tmp_path):
     ("", {"num_steps": 5}, "has done 6 steps already: num_steps=5 is less"),
     ("/checkpoints", {}, "holds a run's checkpoints; the run is"),
     ("", {"best_by": "luck"}, "best_by must be one of"),
+    ("", {"optimizer": "adam"}, "was trained with optimizer=muon, whose state"),
+    ("", {"data.grayscale": True}, "image channels: 3 saved, 1 now"),
   ],
 )
 def test_what_cannot_be_resumed(trained_run, tiny_data, tmp_path, origin, options, message):
-  data = {"dir": str(tiny_data)}
+  options = {"data.dir": str(tiny_data), **options}
   with pytest.raises(UserError, match=message):
-    run_experiment(tmp_path, resume_from=f"{trained_run}{origin}", data=data, **options)
+    command.run((), {"resume_from": f"{trained_run}{origin}", **options}, tmp_path)
 
 
 def test_a_cluster_s_garbage_is_no_affair_of_one_machine(monkeypatch):
@@ -256,3 +275,72 @@ def test_a_cluster_s_garbage_is_no_affair_of_one_machine(monkeypatch):
   config = {"strategy": "cpu", "num_devices": None, "cpu_devices": 1, "batch_size": 4, "jit": False}
   assert runs.strategy(config).num_replicas_in_sync == 1
   assert "TF_CONFIG" not in os.environ
+
+
+def test_the_best_of_steps_that_were_lost_is_not_taken_over(perfect, tiny_data, tmp_path):
+  """The parent was killed behind a validation and before the next checkpoint."""
+  for path in (perfect / "checkpoints").glob("ckpt-6.*"):
+    path.unlink()
+  for path in (perfect / "checkpoints" / "best").glob("best-*.*"):
+    path.rename(path.with_stem("best-6"))
+  data = {"dir": str(tiny_data)}
+  options = {"num_steps": 4, "validate_every": 4, "learning_rate": 0.01, "scored": False}
+  run_experiment(tmp_path, resume_from=str(perfect), data=data, **options)
+  assert best(tmp_path / "1") == ["best-4"]
+  _, _, step = runs.load_run(tmp_path / "1", "best")
+  assert step == 4
+
+
+def test_likelihoods_compare_only_once_sigma_stands(tiny_data, tmp_path):
+  """With another sigma it is another measure, by which the first validation would stay the best."""
+  annealed = {"sigma_start": 0.5, "sigma": 0.1, "anneal_steps": 4}
+  data = {"dir": str(tiny_data)}
+  options = {"best_by": "nll", "scored": False, "validate_every": 2, "data": data}
+  run_experiment(tmp_path, **annealed, **options)
+  kept = resume.read_history(tmp_path / "1")
+  assert [step for step in (2, 4, 6) if np.isfinite(kept[step])] == [6]
+  assert best(tmp_path / "1") == ["best-6"]
+  wider = {"sigma": 0.4, "sigma_start": None, "anneal_steps": 0, "num_steps": 8}
+  run_experiment(tmp_path, resume_from=str(tmp_path / "1"), **wider, **options)
+  assert best(tmp_path / "2") == ["best-8"]  # the narrower sigma's is gone
+
+
+def test_a_signal_while_scores_are_made(tiny_data, tmp_path, monkeypatch):
+  def evaluated(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+  monkeypatch.setattr(scoring, "evaluate_run", evaluated)
+  data = {"dir": str(tiny_data)}
+  with pytest.raises(interrupts.Stopped) as stopped, interrupts.termination():
+    run_experiment(tmp_path, num_steps=1, validate_every=0, data=data)
+  assert stopped.value.exit_code == 143
+  assert json.loads((tmp_path / "1" / "run.json").read_text())["status"] == "INTERRUPTED"
+  assert runs.load_run(tmp_path / "1", "last")[2] == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "first"])
+def test_damaged_records_are_passed_over_where_that_is_asked_for(tiny_data, tmp_path, damage):
+  [path] = tiny_data.glob("tetrominoes*.tfrecords")
+  content = bytearray(path.read_bytes())
+  if damage == "cut":
+    content = content[:-100]
+  else:
+    content[40] ^= 255
+  (tmp_path / "damaged").write_bytes(content)
+  data = {"path": [str(tmp_path / "damaged")]}
+  options = {"num_steps": 1, "validate_every": 0, "scored": False}
+  with pytest.raises(datasets.DataError, match=r"cut off|checksum"):
+    run_experiment(tmp_path, data=data, **options)
+  run_experiment(tmp_path, data={**data, "on_error": "skip"}, **options)
+
+
+def test_the_cpu_has_no_more_devices_than_cores(monkeypatch):
+  made = []
+  monkeypatch.setattr(runs, "num_cores", lambda: 3)
+  monkeypatch.setattr(runs, "split_cpu", lambda parts: made.append(parts) or 1)
+  config = {"strategy": "auto", "num_devices": None, "jit": False}
+  assert runs.strategy({**config, "cpu_devices": 8, "batch_size": 9}) is not None
+  assert made == [3]
+  runs.strategy({**config, "cpu_devices": 8, "batch_size": 32})  # which three do not divide
+  assert made == [3]

@@ -82,3 +82,11 @@ def test_nothing_to_evaluate(model):
     Evaluator(model)(scenes(5).take(0))
   with pytest.raises(ValueError, match="num_slots must be at least 2"):
     Evaluator(model, num_slots=1)
+
+
+def test_masks_that_are_nobody_s_leave_the_mean_ari_defined(model):
+  [batch] = scenes(5)
+  first = tf.range(5)[:, None, None, None, None, None] == 0
+  scores = Evaluator(model)([{**batch, "mask": tf.where(first, 0.0, batch["mask"])}])
+  assert np.isnan(scores["ari"][0, -1])
+  assert summarize(scores)["ari"] == pytest.approx(np.mean(scores["ari"][1:, -1]))

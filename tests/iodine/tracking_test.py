@@ -87,3 +87,6 @@ def test_what_cannot_be_tracked(clip):
   monet = build_model(make_config({"model": "monet", "image_size": (64, 64, 3)}))
   with pytest.raises(UserError, match=r"clips need a model that iterates.*monet"):
     tracking.Tracker(monet)
+  nem = build_model(make_config({"model": "nem", "image_size": (8, 8, 1)}))
+  with pytest.raises(UserError, match=r"predicts the next frame before it reads it: nem reads"):
+    tracking.Tracker(nem)

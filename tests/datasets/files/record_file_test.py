@@ -1,6 +1,7 @@
 """datasets.files.record_file: damage is found, named, and passed over if asked."""
 
 import gzip
+import pathlib
 
 import pytest
 import tensorflow as tf
@@ -81,6 +82,13 @@ def test_other_files(files, tmp_path):
   with tf.io.TFRecordWriter(str(other)) as writer:
     writer.write(tf.train.Example().SerializeToString())
   assert "no feature color, image, mask" in error_of(other)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3", "{", '{"size_bytes": 1, "num_records": 99}'])
+def test_a_sidecar_that_is_none_is_ignored(files, content):
+  pathlib.Path(f"{files['released']}.index.json").write_text(content)
+  assert records.RecordFile(files["released"]).index() is None
+  assert len(read(SPEC, files["released"])) == 20
 
 
 @pytest.mark.parametrize("compression", ["GZIP", "ZLIB", ""])

@@ -1,11 +1,12 @@
 """No record that a model has learned from is ever scored."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 
-from datasets import generate
+from datasets import generate, recode
 from experiments import decompositions
 from experiments.support import held_out, runs, scoring
 from experiments.support.errors import Refusal
@@ -70,6 +71,61 @@ def test_a_file_is_known_in_another_place(trained_run, elsewhere, others):
     )
   check(trained_run, dir=str(others), num_train=0)
   check(trained_run, num_train=41)  # further back
+
+
+def test_a_file_that_has_become_shorter_is_split_elsewhere(bundle, tmp_path):
+  """Its last records are for testing now: the generator's first ones, which were learned from."""
+  generate.generate("tetrominoes_quick", 30, out=str(tmp_path), progress=False)
+  with pytest.raises(Refusal, match=TRAINED):
+    check(bundle, dir=str(tmp_path))
+  with pytest.raises(Refusal, match=r"another --seed"):
+    check(bundle, dir=str(tmp_path), num_train=10)
+
+
+def test_other_scenes_under_the_same_name_are_others(bundle, others):
+  [entry] = held_out.learned(bundle)
+  entry = entry._replace(data={**entry.data, "dir": str(others)})
+  data = {**runs.training_config(bundle)["data"], "dir": str(others), "num_train": 0}
+  held_out.check([entry], data, ["test"])
+  held_out.check([entry], {**data, "image_size": [70, 70]}, ["test"])
+  with pytest.raises(Refusal, match=TRAINED):  # a list that is older than fingerprints
+    held_out.check([entry._replace(fingerprint=None)], data, ["test"])
+
+
+def test_a_scene_rendered_at_another_size_is_the_same(monkeypatch, bundle, others):
+  [entry] = held_out.learned(bundle)
+  entry = entry._replace(data={**entry.data, "dir": str(others)})
+  data = {**runs.training_config(bundle)["data"], "dir": str(others), "num_train": 0}
+  rendered = dataclasses.replace(runs.dataset_spec(data), rendered=True)
+  monkeypatch.setattr(runs, "dataset_spec", lambda data: rendered)
+  held_out.check([entry], data, ["test"])  # of this size these are others
+  with pytest.raises(Refusal, match=TRAINED):
+    held_out.check([entry], {**data, "image_size": [70, 70]}, ["test"])
+
+
+@pytest.mark.parametrize("how", [{"size": (20, 20)}, {"layout": "released"}, {"num": 50}])
+def test_a_recoded_file_is_known(trained_run, tiny_data, tmp_path, how):
+  [path] = tiny_data.glob("tetrominoes*.tfrecords")
+  out = str(tmp_path / path.name)
+  recode.recode("tetrominoes_quick", path, out, **how)
+  with pytest.raises(Refusal, match=TRAINED):
+    check(trained_run, path=[out], num_train=39, image_size=how.get("size"))
+  if "size" in how:
+    return
+  again = str(tmp_path / "again.tfrecords")
+  recode.recode("tetrominoes_quick", out, again, size=(10, 10))
+  with pytest.raises(Refusal, match=TRAINED):
+    check(trained_run, path=[again], num_train=39, image_size=(10, 10))
+
+
+def test_a_selection_of_a_file_is_of_that_file(trained_run, monkeypatch):
+  data = runs.training_config(trained_run)["data"]
+  [entry] = held_out.learned(trained_run)
+  part = dataclasses.replace(runs.dataset_spec(data), name="part", part_of=data["name"])
+  monkeypatch.setattr("datasets.get_spec", lambda name: part)
+  entry = entry._replace(data={**entry.data, "name": "part"})
+  with pytest.raises(Refusal, match=TRAINED):
+    held_out.check([entry], {**data, "num_train": 39}, ["validation"])
 
 
 def test_a_bundle_tells_too(bundle, trained_run, elsewhere):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import Iodine
+from iodine import Iodine, make_config
 from iodine.errors import ConfigError
 from iodine.training import Trainer, make_strategy
 from iodine.training.distribution import replica_batches
@@ -257,3 +257,45 @@ def test_annealing_waits_until_slots_have_parted(tmp_path, threshold, waits, mak
   second.restore(tmp_path)
   run(second, 1)
   assert second.model.sigma.numpy() == pytest.approx(0.6 if waits else 0.6 * 0.5 ** (3 / 4))
+
+
+@pytest.mark.parametrize(
+  ("changes", "training", "sentence"),
+  [
+    ({}, {"curriculum": [{"until": 2, "num_slots": 3}]}, "until step 2: num_slots must be at most"),
+    ({}, {"curriculum": [{"until": 2, "mixed": True}]}, "mixed=True is not for model=vae"),
+    (
+      {"mask_gradient": "mask"},
+      {"curriculum": [{"until": 2, "mixed": True}]},
+      "mixed=True needs mask_gradient=logits",
+    ),
+  ],
+)
+def test_a_curriculum_of_another_model_is_refused(changes, training, sentence):
+  vae = make_config({"model": "vae", "image_size": [8, 8, 3], "encoder_channels": [4, 4, 4]})
+  model = MODEL.replace(**changes) if changes else vae
+  with pytest.raises(ConfigError, match=sentence):
+    Trainer(model, TRAINING.replace(**training))
+
+
+def test_nothing_is_annealed_that_a_model_does_not_have():
+  nem = make_config({"model": "nem", "image_size": [8, 8, 1]})
+  with pytest.raises(ConfigError, match=r"sigma_start=0.5 is not for model=nem"):
+    Trainer(nem, TRAINING.replace(sigma_start=0.5, anneal_steps=3))
+
+
+def test_a_stage_needs_as_many_frames_as_clips_have(make_trainer):
+  stages = [{"until": 1, "num_iterations": 9}, {"until": 2, "num_slots": 4}]
+  trainer = make_trainer(MODEL, TRAINING.replace(curriculum=stages))
+  trainer.check_clips(9)
+  with pytest.raises(ConfigError, match=r"until step 1 with num_iterations=9 needs 9 frames, .* 8"):
+    trainer.check_clips(8)
+
+
+def test_geco_leaves_a_heavy_kl_its_weight(make_trainer):
+  trainer = make_trainer(MODEL.replace(kl_weight=3.0), TRAINING.replace(geco_target=1e6))
+  run(trainer, 1)
+  assert trainer.model.weights()["kl_weight"].numpy() == 3.0
+  trainer = make_trainer(MODEL, TRAINING.replace(geco_target=1e6))
+  run(trainer, 1)
+  assert trainer.model.weights()["kl_weight"].numpy() == 1.0
