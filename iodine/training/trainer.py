@@ -379,11 +379,14 @@ class Trainer:
 
 
 def _make_optimizer(config, schedule):
+  # Where there is a GPU Keras would have XLA compile a function for each variable: at every start,
+  # and another update than the one that is tested on a CPU.
+  plain = {"jit_compile": False}
   if config.optimizer == "rmsprop":
-    return tf_keras.optimizers.RMSprop(schedule, rho=0.9, epsilon=1e-10)
+    return tf_keras.optimizers.RMSprop(schedule, rho=0.9, epsilon=1e-10, **plain)
   if config.optimizer == "muon":
-    return Muon(schedule, beta_1=config.beta1, epsilon=1e-8)
-  return Adam(schedule, beta_1=config.beta1, epsilon=1e-8)
+    return Muon(schedule, beta_1=config.beta1, epsilon=1e-8, **plain)
+  return Adam(schedule, beta_1=config.beta1, epsilon=1e-8, **plain)
 
 
 def _ari_sums(true_mask, masks, num_background):

@@ -299,3 +299,17 @@ def test_geco_leaves_a_heavy_kl_its_weight(make_trainer):
   trainer = make_trainer(MODEL, TRAINING.replace(geco_target=1e6))
   run(trainer, 1)
   assert trainer.model.weights()["kl_weight"].numpy() == 1.0
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon", "rmsprop"])
+def test_a_gpu_is_updated_as_the_cpu_is(optimizer, monkeypatch):
+  """Keras asks whether there is one when the optimizer is made."""
+  gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+  listed = tf.config.list_physical_devices
+  monkeypatch.setattr(
+    tf.compat.v2.config,
+    "list_physical_devices",
+    lambda kind=None: [gpu] if kind == "GPU" else listed(kind),
+  )
+  trainer = Trainer(MODEL, TRAINING.replace(optimizer=optimizer))
+  assert not trainer.optimizer.jit_compile
