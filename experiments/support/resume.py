@@ -92,13 +92,10 @@ def _same_scores(parent, config, directory):
 
 def _take_best(trainer, history, source, target):
   """Takes over the parent's best checkpoint, the one to beat, unless it lies in steps to come."""
+  restore_best_score(trainer, history)
   step = trainer.steps_done
   files = [path for path in source.glob("best-*.*") if int(path.stem.split("-")[1]) <= step]
-  if not files:
-    trainer.best_score.assign(float("-inf"))
-    return
-  restore_best_score(trainer, history)
-  if trainer.is_chief:
+  if trainer.is_chief and files:
     target.mkdir(parents=True)
     for path in files:
       shutil.copy(path, target)

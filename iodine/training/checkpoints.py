@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import json
+import math
 import os
 import pathlib
 import re
@@ -54,12 +55,18 @@ class Checkpoints:
     return self._save(self._last)
 
   def save_best(self, score):
-    """Writes a checkpoint if `score` is the highest so far; returns its path or None."""
-    if not score > float(self._best_score.numpy()):
+    """Writes a checkpoint if `score` is the highest so far, or the first that has a checkpoint.
+
+    Returns:
+      its path or None; None too where the score is not a number.
+    """
+    folder = self.directory / "best"
+    none_yet = math.isfinite(score) and not any(folder.glob("best-*.index"))
+    if not (score > float(self._best_score.numpy()) or none_yet):
       return None
     self._best_score.assign(score)
     best = pathlib.Path(self._save(self._best))
-    for other in best.parent.glob("best-*.*"):  # a parent's, which the manager does not know
+    for other in folder.glob("best-*.*"):  # a parent's, which the manager does not know
       if not other.name.startswith(f"{best.name}."):
         other.unlink(missing_ok=True)
     return str(best)
