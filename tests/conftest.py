@@ -50,6 +50,7 @@ def pytest_runtest_teardown():
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LONG = (  # they come first, so that no process ends long after the others
   "experiments/models_test.py",
+  "models_test.py",
   "iodine/models_protocol_test.py",
   "iodine/training/trainer_test.py",
   "experiments/multi_worker_test.py",
@@ -57,6 +58,7 @@ LONG = (  # they come first, so that no process ends long after the others
   "notebooks_test.py",
   "experiments/train_test.py",
   "iodine/serving_test.py",
+  "iodine/training/sequences_test.py",
 )
 
 
