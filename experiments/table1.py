@@ -174,8 +174,7 @@ def generated(data: Mapping[str, Any], num_scenes: int | None) -> bool:
   except datasets.DataError:
     if not spec.generator or (spec.rendered and num_scenes is None):
       return False
-  num_train = data["num_train"] or spec.num_train
-  number = num_scenes or num_train + data["num_validation"] + data["num_test"]
+  number = num_scenes or runs.num_scenes(data)
   print(f"{spec.name}: generating {number:,} scenes", flush=True)
   workers = max(2, os.cpu_count() or 2)  # rendering must not happen in a process with TensorFlow
   small = spec.rendered and data["image_size"] is not None  # a fraction of the time

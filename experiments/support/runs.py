@@ -76,15 +76,19 @@ def _check(data):
   return datasets.check(dataset_spec(data), data_dir=data["dir"], **options)
 
 
+def num_scenes(data: Data) -> int:
+  """How many scenes the splits of a `data` configuration take; the data set's own for training."""
+  num_train = data["num_train"] or dataset_spec(data).num_train
+  return num_train + data["num_validation"] + data["num_test"]
+
+
 def _generate_if_missing(data):
   spec = dataset_spec(data)
   try:
     files.find_files(spec, data["path"], data["dir"], data["image_size"])
   except datasets.DataError:
     if data["path"] is None and spec.generator and not spec.rendered:
-      num_train = data["num_train"] or spec.num_train
-      num = num_train + data["num_validation"] + data["num_test"]
-      generate.generate(spec, num, data["dir"], workers=os.cpu_count())
+      generate.generate(spec, num_scenes(data), data["dir"], workers=os.cpu_count())
 
 
 def describe_data(data: Data) -> str:
