@@ -71,10 +71,11 @@ class Source:
     known = self.files[0].index() or {}
     if "fingerprint" in known:
       return known["fingerprint"]
-    for item in (item for block in self.blocks(0, self.count()) for item in block):
-      scenes = self.decode([item])
-      if len(scenes["image"]):
-        return files.fingerprint(scenes["image"][0])
+    for number in range(self.count()):  # one by one: a block has thousands
+      for items in self.blocks(number, number + 1):
+        scenes = self.decode(items)
+        if len(scenes["image"]):
+          return files.fingerprint(scenes["image"][0])
     raise DataError(f"{self.files[0].path} holds no readable record: get or generate it anew")
 
   def _file(self, number):
