@@ -15,6 +15,7 @@ import pydantic
 from experiments.support import bundles
 from experiments.support.cli import Command, Refusal, run_folder
 from experiments.support.settings import Name, Size, Which
+from iodine.config import Precision
 from iodine.settings import Settings
 
 
@@ -27,6 +28,7 @@ class ExportSettings(Settings):
     out: the SavedModel's folder, saved_model in the run's by default.
     image_size: (H, W) of the images that it shall take, the run's by default.
     bundle: a folder to write instead: saved_model/, config.json, metrics.json, test/.
+    precision: in which the SavedModel computes, whatever the training had (docs/scaling.md).
   """
 
   run: Name | None = None
@@ -34,6 +36,7 @@ class ExportSettings(Settings):
   out: Name | None = None
   image_size: Size | None = None
   bundle: Name | None = None
+  precision: Precision = "float32"
 
   @pydantic.model_validator(mode="after")
   def _one_place(self) -> Self:
@@ -55,11 +58,12 @@ def export(_run, _config):
   if _config["run"] is None:
     raise Refusal("say which run: with run=runs/3")
   run, which = _config["run"], _config["checkpoint"]
+  precision = _config["precision"]
   if _config["bundle"] is None:
     size = _config["image_size"]
-    path, metadata = bundles.export_run(run, _config["out"], which, size)
+    path, metadata = bundles.export_run(run, _config["out"], which, size, precision)
   else:
-    path, metadata = bundles.bundle_run(run, _config["bundle"], which)
+    path, metadata = bundles.bundle_run(run, _config["bundle"], which, precision)
   print(bundles.sentence(metadata))
   print(f"SavedModel: {path}")
   return str(path)

@@ -31,6 +31,7 @@ from experiments.support.loop import Loop
 from experiments.support.progress import Progress
 from experiments.support.recording import run_directory
 from experiments.support.training import command
+from iodine import precision
 from iodine.build import model_class
 from iodine.errors import UserError
 from iodine.training import Trainer, TrainingConfig, cluster_task
@@ -120,6 +121,9 @@ def _train(_run, config, trainer, directory, parent):
   parameters = sum(int(np.prod(v.shape)) for v in trainer.variables)
   print(runs.describe_data(config["data"]))
   print(f"{parameters:,} parameters, {trainer.strategy.num_replicas_in_sync} device(s)")
+  lower, gpus = trainer.model.config.precision, bool(tf.config.list_logical_devices("GPU"))
+  if precision.is_emulated(lower, gpus):
+    print(f"precision={lower} is slower than float32 on this processor")
   where = directory if trainer.is_chief else "of the chief"
   print(f"run {where}, from step {start} to {end}", flush=True)
 

@@ -13,6 +13,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Sizes = Annotated[tuple[Count, ...], Field(min_length=1)]
 ImageSize = tuple[Count, Count, Count]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
 class ModelConfig(Settings):
@@ -38,7 +39,7 @@ class ModelConfig(Settings):
   num_iterations: Count = 5
   num_starts: Count = 1
   dtype: Literal["float32", "float64"] = "float32"
-  precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+  precision: Precision = "float32"
   recompute: bool = False
 
   BINARY: ClassVar[bool] = False  # whether gray pixels mean nothing to it

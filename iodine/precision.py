@@ -12,6 +12,31 @@ import tensorflow as tf
 POLICIES = {"float32": None, "mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}
 
 
+# What Linux calls the features of a processor on which TensorFlow's convolutions know the type.
+_UNITS = {
+  "mixed_bfloat16": {"avx512bw", "avx_ne_convert", "bf16"},
+  "mixed_float16": {"avx512_fp16", "amx_fp16", "fphp"},
+}
+
+
+def is_emulated(policy: str, gpus: bool, cpuinfo: str = "/proc/cpuinfo") -> bool:
+  """Whether a policy's type is one that the machine does not have, which is slower than float32.
+
+  Args:
+    policy: see `ModelConfig.precision`.
+    gpus: whether it computes on GPUs: they have either type.
+    cpuinfo: where Linux tells of the processor; on other systems nothing is known, and False.
+  """
+  if policy == "float32" or gpus:
+    return False
+  try:
+    with open(cpuinfo) as lines:
+      found = next(line for line in lines if line.startswith(("flags", "Features")))
+  except (OSError, StopIteration):
+    return False
+  return not _UNITS[policy] & set(found.split())
+
+
 def compute_dtype(policy):
   """tf.DType in which the layers of a policy compute; None: in that of their inputs."""
   return POLICIES[policy]

@@ -21,6 +21,7 @@ def export_run(
   out: str | os.PathLike | None = None,
   which: str = "best",
   image_size: Sequence[int] | None = None,
+  precision: str = "float32",
 ) -> tuple[pathlib.Path, Metadata]:
   """Writes the SavedModel of a run's checkpoint.
 
@@ -29,6 +30,7 @@ def export_run(
     out: the SavedModel's, `run`/saved_model by default; an older SavedModel there is replaced.
     which: "best" or "last" checkpoint.
     image_size: (H, W) of the images that it shall take, the run's by default.
+    precision: in which it computes; see `runs.load_run`.
 
   Returns:
     (path, metadata).
@@ -37,7 +39,7 @@ def export_run(
     Refusal: there is no such run, or `out` holds something that is no SavedModel.
   """
   changes = {} if image_size is None else {"image_size": list(image_size)}
-  config, model, step = runs.load_run(run, which, changes)
+  config, model, step = runs.load_run(run, which, changes, precision=precision)
   out = pathlib.Path(run) / runs.SAVED_MODEL if out is None else pathlib.Path(out)
   scores = test_scores(run, step) if image_size is None else None
   config = {**config, "data": {**config["data"], **changes}}
@@ -102,7 +104,10 @@ def test_scores(run: str | os.PathLike, step: int) -> dict[str, Any] | None:
 
 
 def bundle_run(
-  run: str | os.PathLike, folder: str | os.PathLike, which: str = "best"
+  run: str | os.PathLike,
+  folder: str | os.PathLike,
+  which: str = "best",
+  precision: str = "float32",
 ) -> tuple[pathlib.Path, Metadata]:
   """Writes `folder` with all that goes with a model when it is given to others.
 
@@ -115,7 +120,7 @@ def bundle_run(
     (path of the SavedModel, metadata).
   """
   run, folder = pathlib.Path(run), pathlib.Path(folder)
-  path, described = export_run(run, folder / runs.SAVED_MODEL, which)
+  path, described = export_run(run, folder / runs.SAVED_MODEL, which, precision=precision)
   folder.mkdir(parents=True, exist_ok=True)
   config = json.loads((run / "config.json").read_text())
   write_json(folder / "config.json", _without_places(config))

@@ -195,6 +195,7 @@ def load_run(
   which: str = "best",
   changes: Mapping[str, Any] | None = None,
   num_starts: int | None = None,
+  precision: str = "float32",
 ) -> tuple[dict[str, Any], SlotModel, int]:
   """Restores a run's model.
 
@@ -204,6 +205,8 @@ def load_run(
     changes: keys of its `data` that are to be others: the model is made for images of that size,
       on which no variable of most models depends.
     num_starts: of the model's inference (`ModelConfig`), the run's by default.
+    precision: in which it computes (`ModelConfig`), whatever the training had: what one machine has
+      units for another emulates, several times more slowly.
 
   Returns:
     (config dict, model, step).
@@ -216,8 +219,8 @@ def load_run(
   size = _other_size(folder, config["data"], changes or {})
   if is_bundle(folder):
     loaded = serving.load(folder)
-    return config, loaded.restore(size, num_starts), loaded.metadata["step"]
-  wanted = model_config(config)
+    return config, loaded.restore(size, num_starts, precision), loaded.metadata["step"]
+  wanted = model_config(config).replace(precision=precision)
   if size is not None:
     wanted = wanted.replace(image_size=[*size, wanted.image_size[2]])
   if num_starts is not None:

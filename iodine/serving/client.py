@@ -295,22 +295,26 @@ class Model:
     )
 
   def restore(
-    self, image_size: tuple[int, int] | None = None, num_starts: int | None = None
+    self,
+    image_size: tuple[int, int] | None = None,
+    num_starts: int | None = None,
+    precision: str | None = None,
   ) -> SlotModel:
     """The live model with the saved variables, to look inside or to train on.
 
     Args:
       image_size: (H, W) other than the saved one; no variable of IODINE depends on it.
       num_starts: of its evaluation, other than the saved one.
+      precision: in which it computes, other than the saved one.
 
     Raises:
       UserError: the SavedModel lacks a variable of the model, or has it in another shape.
     """
     config = make_config(self.metadata["model"])
+    changes = {"num_starts": num_starts, "precision": precision}
     if image_size is not None:
-      config = config.replace(image_size=[*image_size, config.image_size[2]])
-    if num_starts is not None:
-      config = config.replace(num_starts=num_starts)
+      changes["image_size"] = [*image_size, config.image_size[2]]
+    config = config.replace(**{name: v for name, v in changes.items() if v is not None})
     model = build_model(config)
     model.create_variables()
     saved = dict(zip(self.metadata["variables"], self._loaded.all_variables, strict=True))

@@ -39,7 +39,7 @@ def test_a_bundle_is_the_run_without_its_checkpoints(bundle, trained_run):
 
 
 def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path, monkeypatch):
-  monkeypatch.setattr(bundles, "export_run", lambda run, out, which: (out, {"step": 6}))
+  monkeypatch.setattr(bundles, "export_run", lambda run, out, which, **_: (out, {"step": 6}))
   run = tmp_path / "resumed"
   run.mkdir()
   config = {**runs.load_config(trained_run), "resume_from": str(trained_run)}
@@ -59,10 +59,10 @@ def test_a_bundle_has_the_scores_of_its_own_step_alone(trained_run, tmp_path, mo
   shutil.copytree(trained_run, run)
   for step in (6, 3):
     (run / "test" / "metrics.json").write_text(json.dumps({"step": 3, "ari_fg": 0.5}))
-    monkeypatch.setattr(bundles, "export_run", lambda run, out, which, s=step: (out, {"step": s}))
+    monkeypatch.setattr(bundles, "export_run", lambda run, out, which, s=step, **_: (out, {"step": s}))
     bundles.bundle_run(run, bundle)
     assert (bundle / "test" / "metrics.json").exists() == (step == 3)
-  monkeypatch.setattr(bundles, "export_run", lambda run, out, which: (out, {"step": 6}))
+  monkeypatch.setattr(bundles, "export_run", lambda run, out, which, **_: (out, {"step": 6}))
   bundles.bundle_run(run, bundle)  # over the earlier one
   assert not (bundle / "test" / "metrics.json").exists()
 
@@ -73,6 +73,27 @@ def test_a_bundle_is_evaluated_like_a_run(bundle, trained_run, tiny_data, tmp_pa
   assert ours["summary"] == theirs["summary"]
   for folder in (bundle, trained_run):
     assert runs.load_run(folder, num_starts=3)[1].config.num_starts == 3
+
+
+def test_what_is_scored_and_exported_computes_in_float32(trained_run, tmp_path):
+  """Whatever it was trained in: a processor may have no units for that, and take many times as long."""
+  run = tmp_path / "run"
+  shutil.copytree(trained_run, run)
+  config = {**runs.load_config(run), "precision": "mixed_bfloat16"}
+  (run / "config.json").write_text(json.dumps(config))
+  assert runs.load_run(run, "last")[1].config.precision == "float32"
+  bundles.bundle_run(run, tmp_path / "low", "last", precision="mixed_bfloat16")
+  low = iodine.load(tmp_path / "low")
+  assert low.metadata["model"]["precision"] == low.restore().config.precision == "mixed_bfloat16"
+  assert runs.load_run(tmp_path / "low")[1].config.precision == "float32"
+  image = np.full([14, 14, 3], 128, np.uint8)
+  bundles.bundle_run(run, tmp_path / "full", "last")
+  full = iodine.load(tmp_path / "full")
+  assert full.metadata["model"]["precision"] == "float32"
+  ours, theirs = low.infer(image).means, full.infer(image).means
+  assert 0 < np.abs(ours - theirs).max() < 0.05  # rounding, and no more
+  # what the training was is not forgotten
+  assert runs.load_config(tmp_path / "full")["precision"] == "mixed_bfloat16"
 
 
 def test_the_metadata_tells_where_the_model_comes_from(metadata, trained_run):

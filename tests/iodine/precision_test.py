@@ -137,3 +137,23 @@ def test_a_run_goes_on_in_another_precision(tmp_path, make_trainer):
       np.testing.assert_array_equal(ours, theirs)
     assert run(other, 8)[-1]["finite"]  # the first ones may overflow in float16
     make_trainer.release()
+
+
+@pytest.mark.parametrize(
+  ("features", "emulated"),
+  [
+    ("flags\t\t: fpu avx2 f16c", {"mixed_bfloat16", "mixed_float16"}),
+    ("flags\t\t: fpu avx2 avx512bw", {"mixed_float16"}),
+    ("flags\t\t: fpu avx2 avx512bw amx_bf16 avx512_fp16", set()),
+    ("Features\t: fp asimd fphp bf16", set()),
+    ("Features\t: fp asimd", {"mixed_bfloat16", "mixed_float16"}),
+    ("hw : of another kind", set()),
+  ],
+)
+def test_what_a_processor_has_no_units_for_is_known(tmp_path, features, emulated):
+  cpuinfo = tmp_path / "cpuinfo"
+  cpuinfo.write_text(f"processor\t: 0\n{features}\nbugs\t\t:\n")
+  found = {p for p in precision.POLICIES if precision.is_emulated(p, False, cpuinfo)}
+  assert found == emulated
+  assert not any(precision.is_emulated(p, True, cpuinfo) for p in precision.POLICIES)
+  assert not any(precision.is_emulated(p, False, tmp_path / "none") for p in precision.POLICIES)
