@@ -63,8 +63,10 @@ def test_clevr6(name, size, tmp_path):
   assert abs(scores["ari_fg"] - known["ari_fg"]) < 0.1
 
 
-def test_models_are_small():
+def test_models_are_small_and_serve_any_machine():
   for folder in MODELS.iterdir():
+    described = json.loads((folder / "saved_model" / "assets" / "metadata.json").read_text())
+    assert described["model"]["precision"] == "float32"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size < 5_000_000, folder
     assert {"saved_model", "config.json", "metrics.json"} <= {p.name for p in folder.iterdir()}
