@@ -57,7 +57,10 @@ def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path, m
 def test_a_bundle_has_the_scores_of_its_own_step_alone(trained_run, tmp_path, monkeypatch):
   run, bundle = tmp_path / "run", tmp_path / "bundle"
   shutil.copytree(trained_run, run)
-  at = lambda step: lambda run, out, which, **_: (out, {"step": step})  # noqa: E731
+
+  def at(step):
+    return lambda run, out, which, **_: (out, {"step": step})
+
   for step in (6, 3, 6):
     (run / "test" / "metrics.json").write_text(json.dumps({"step": 3, "ari_fg": 0.5}))
     monkeypatch.setattr(bundles, "export_run", at(step))
