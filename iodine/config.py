@@ -1,6 +1,7 @@
 """What a model is made of, as data: nested in Python, flat on the command line and on disk."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
 import pydantic
@@ -53,6 +54,18 @@ class ModelConfig(Settings):
     if self.precision != "float32" and self.dtype != "float32":
       raise ValueError(f"precision={self.precision} needs dtype=float32, got {self.dtype}")
     return self
+
+  def adapted(
+    self,
+    image_size: Sequence[int] | None = None,
+    num_starts: int | None = None,
+    precision: str | None = None,
+  ) -> Self:
+    """For images of another (H, W), or with another of these settings; None: as it is."""
+    changes = {"num_starts": num_starts, "precision": precision}
+    if image_size is not None:
+      changes["image_size"] = [*image_size, self.image_size[2]]
+    return self.replace(**{name: value for name, value in changes.items() if value is not None})
 
 
 class DecoderConfig(Settings):

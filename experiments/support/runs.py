@@ -220,12 +220,7 @@ def load_run(
   if is_bundle(folder):
     loaded = serving.load(folder)
     return config, loaded.restore(size, num_starts, precision), loaded.metadata["step"]
-  wanted = model_config(config).replace(precision=precision)
-  if size is not None:
-    wanted = wanted.replace(image_size=[*size, wanted.image_size[2]])
-  if num_starts is not None:
-    wanted = wanted.replace(num_starts=num_starts)
-  model = build_model(wanted)
+  model = build_model(model_config(config).adapted(size, num_starts, precision))
   model.create_variables()
   step = tf.Variable(0, dtype=tf.int64, trainable=False)
   state = {"model": model, "step": step}

@@ -311,11 +311,7 @@ class Model:
       UserError: the SavedModel lacks a variable of the model, or has it in another shape.
     """
     config = make_config(self.metadata["model"])
-    changes = {"num_starts": num_starts, "precision": precision}
-    if image_size is not None:
-      changes["image_size"] = [*image_size, config.image_size[2]]
-    config = config.replace(**{name: v for name, v in changes.items() if v is not None})
-    model = build_model(config)
+    model = build_model(config.adapted(image_size, num_starts, precision))
     model.create_variables()
     saved = dict(zip(self.metadata["variables"], self._loaded.all_variables, strict=True))
     for variable in model.variables:
