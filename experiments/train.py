@@ -26,7 +26,7 @@ import tensorflow as tf
 
 import datasets
 from experiments.support import clips, held_out, interrupts, resume, runs, scoring
-from experiments.support.cli import Refusal
+from experiments.support.errors import Refusal, refusal_for
 from experiments.support.loop import Loop
 from experiments.support.progress import Progress
 from experiments.support.recording import run_directory
@@ -79,14 +79,13 @@ def train(_run, _config):
         num_background=runs.dataset_spec(config["data"]).num_background,
       )
       return _train(_run, config, trainer, directory, parent)
-    except (datasets.DataError, tf.errors.OpError) as error:
+    except (datasets.DataError, tf.errors.OpError, MemoryError) as error:
       goes_on = f"resume_from={directory}" if is_chief else "resume_from= the chief's run folder"
-      is_data = isinstance(error, datasets.DataError)
-      data_error = error if is_data else datasets.data_error(error)
-      if data_error is not None:
+      refusal = error if isinstance(error, datasets.DataError) else refusal_for(error, config)
+      if refusal is not None:
         saved = any((directory / runs.CHECKPOINTS).glob("*.index"))
         intact = f"; what was saved is intact: {goes_on}" if saved else ""
-        raise Refusal(f"{data_error}{intact}") from error
+        raise Refusal(f"{refusal}{intact}") from error
       if not (isinstance(error, LOST_WORKER) and config["strategy"] == "multi_worker"):
         raise
       raise Refusal(

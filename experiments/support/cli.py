@@ -17,9 +17,8 @@ import tensorflow as tf
 from sacred.observers import FileStorageObserver
 from sacred.run import Run
 
-import datasets
 from experiments.support import config_files, recording, resolve
-from experiments.support.errors import Refusal, sentence
+from experiments.support.errors import Refusal, refusal_for, sentence
 from experiments.support.interrupts import Stopped, termination
 from experiments.support.resolve import Schema
 from experiments.support.runs import load_config, training_config
@@ -61,11 +60,11 @@ class Command:
     def wrapped(_run, _config):
       try:
         return function(_run, _config)
-      except tf.errors.OpError as error:
-        told = datasets.data_error(error)
-        if told is None:
+      except (tf.errors.OpError, MemoryError) as error:
+        refusal = refusal_for(error, _config)
+        if refusal is None:
           raise
-        raise told from error
+        raise refusal from error
       finally:
         _run._get_captured_output()  # Sacred loses a failed run's last lines otherwise
 

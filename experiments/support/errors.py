@@ -2,7 +2,12 @@
 
 import errno
 import pathlib
+import re
 import sys
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
 
 import datasets
 from iodine.errors import UserError
@@ -17,6 +22,29 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 class Refusal(UserError):
   """What was asked for cannot be done; one sentence says why."""
+
+
+def refusal_for(
+  error: Exception, config: Mapping[str, Any]
+) -> UserError | datasets.DataError | None:
+  """What a user can do about an error of TensorFlow's or NumPy's: bad data, or too little memory.
+
+  Args:
+    error: the error.
+    config: of the command that met it.
+  """
+  return datasets.data_error(error) or _out_of_memory(error, config)
+
+
+def _out_of_memory(error, config):
+  if not isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+    return None
+  shape = re.search(r"shape ?[\[(]([\d, ]+)[\])]", str(error))
+  place = f" for an array of {shape[1].replace(',', ' x ').replace('  ', ' ')}" if shape else ""
+  batch_size = config.get("batch_size", 1)
+  less = [f"a batch_size below {batch_size}"] if batch_size > 1 else []
+  less += ["recompute=True"] if config.get("recompute") is False else []
+  return Refusal(f"not enough memory{place}: {', '.join([*less, 'smaller sizes'])} would take less")
 
 
 def sentence(error: BaseException) -> str | None:

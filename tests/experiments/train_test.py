@@ -128,6 +128,7 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
     ({"cpu_devices": 0}, "cpu_devices must be at least 1"),
     ({"batch_size": 41}, "batch of 41 is larger than the train split"),
     ({"learning_rate": -1.0}, "learning_rate"),
+    ({"decoder_channels": [400_000, 400_000]}, "not enough memory .* a batch_size below"),
     ({"resume_from": "nowhere"}, "there is no run in nowhere"),
   ],
 )
