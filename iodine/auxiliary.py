@@ -8,6 +8,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine import coordinates
+from iodine.reshaping import fold_slots
 from iodine.split_conv import Channels
 
 SPATIAL_INPUTS = (
@@ -52,7 +53,7 @@ class Gradients(NamedTuple):
 
 
 def check_inputs(names):
-  """Raises ValueError for a name that is no auxiliary input, or when no spatial one is left."""
+  """Raises ValueError for a name that is none or comes twice, or when no spatial one is left."""
   for name in names:
     if name not in ALL_INPUTS:
       near = difflib.get_close_matches(name, ALL_INPUTS, n=1)
@@ -60,6 +61,8 @@ def check_inputs(names):
       raise ValueError(
         f"unknown auxiliary input {name!r}: {hint}The inputs are {', '.join(ALL_INPUTS)}"
       )
+    if names.count(name) > 1:
+      raise ValueError(f"inputs must name each auxiliary input once, got {name!r} twice")
   if not set(names) & set(SPATIAL_INPUTS):
     raise ValueError("at least one spatial auxiliary input must stay on")
 
@@ -159,7 +162,7 @@ class AuxiliaryInputs(snt.Module):
       vector.append(tf.fill([batch, slots, 1], constant))
     return Inputs(
       spatial=self._grouped(images, spatial, batch * slots),
-      vector=_flatten_slots(tf.concat(vector, axis=-1)) if vector else None,
+      vector=fold_slots(tf.concat(vector, axis=-1)) if vector else None,
     )
 
   def _raw(self, images, params, mixture, grads):
@@ -190,7 +193,7 @@ class AuxiliaryInputs(snt.Module):
     for name, x in spatial.items():
       channels, norm = x.shape[-1], self.norms.get(name)
       group = "shared" if name in SHARED_INPUTS else "fixed" if norm else "free"
-      x = _flatten_slots(x)  # [B*K, H, W, c], [B, H, W, c] or [1, H, W, c]
+      x = fold_slots(x)  # [B*K, H, W, c], [B, H, W, c] or [1, H, W, c]
       x = norm.whiten(tf.stop_gradient(x)) if norm else x
       scales.append(norm.scale if norm else tf.ones([channels], dtype))
       offsets.append(norm.offset if norm else tf.zeros([channels], dtype))
@@ -222,9 +225,4 @@ class AuxiliaryInputs(snt.Module):
       return x
     x = tf.stop_gradient(x)
     shape = tf.shape(x)
-    return tf.reshape(self.norms[name](_flatten_slots(x)), shape)
-
-
-def _flatten_slots(x):
-  """[B, K, ...] -> [B*K, ...]"""
-  return tf.reshape(x, [-1, *x.shape[2:]])
+    return tf.reshape(self.norms[name](fold_slots(x)), shape)

@@ -1,6 +1,5 @@
 """What a model is made of, as data: nested in Python, flat on the command line and on disk."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -131,18 +130,7 @@ class RefinementConfig(Settings):
   @pydantic.field_validator("inputs")
   @classmethod
   def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-      if name not in auxiliary.ALL_INPUTS:
-        near = difflib.get_close_matches(name, auxiliary.ALL_INPUTS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-          f"unknown auxiliary input {name!r}: {hint}The inputs are "
-          f"{', '.join(auxiliary.ALL_INPUTS)}"
-        )
-      if names.count(name) > 1:
-        raise ValueError(f"inputs must name each auxiliary input once, got {name!r} twice")
-    if not set(names) & set(auxiliary.SPATIAL_INPUTS):
-      raise ValueError("at least one spatial auxiliary input must stay on")
+    auxiliary.check_inputs(names)
     return names
 
 

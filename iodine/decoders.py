@@ -8,6 +8,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine import coordinates, precision
+from iodine.reshaping import crop
 
 
 class Decoded(NamedTuple):
@@ -80,7 +81,7 @@ class SpatialBroadcastDecoder(snt.Module):
     net = self.convs[-1](tf.cast(tf.nn.elu(net), z.dtype))  # [B*K, H/s, W/s, (C+1) s^2]
     if self._upsampling > 1:
       net = tf.nn.depth_to_space(net, self._upsampling)
-      net = _crop(net, self._image_size)  # [B*K, H, W, C+1]
+      net = crop(net, *self._image_size[:2])  # [B*K, H, W, C+1]
     if self._last:
       net = self._last(tf.nn.elu(net))  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
@@ -218,7 +219,7 @@ class DeconvDecoder(snt.Module):
     net = tf.reshape(net, [-1, *self._start])  # [B*K, h, w, 8]
     for deconv in self._deconvs:
       net = tf.nn.elu(deconv(net))  # [B*K, 2h, 2w, c]
-    net = _crop(net, self._image_size)  # [B*K, H, W, c]
+    net = crop(net, *self._image_size[:2])  # [B*K, H, W, c]
     net = tf.nn.elu(self._conv(net))  # [B*K, H, W, c]
     net = self._output(tf.cast(net, z.dtype))  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
@@ -231,21 +232,12 @@ def _with_constant(flat, constant):
   return tf.pad(flat, [[0, 0], [0, 1]], constant_values=constant)
 
 
-# tf.slice and tf.split instead of indexing, whose gradient, StridedSliceGrad, is several times
-# slower.
-
-
-def _crop(net, image_size):
-  """[N, >= H, >= W, c] -> [N, H, W, c]"""
-  height, width, _ = image_size
-  return tf.slice(net, [0, 0, 0, 0], [-1, height, width, -1])
-
-
 def _split_slots(net, num_slots, static_num_slots, image_size):
   """Channel 0 is the mask logit, the others the means: [B*K, H, W, C+1] -> Decoded."""
   height, width, channels = image_size
   slots = num_slots if static_num_slots is None else static_num_slots
   net = tf.reshape(net, tf.stack([-1, slots, height, width, channels + 1]))
   net = tf.ensure_shape(net, [None, static_num_slots, height, width, channels + 1])
+  # not by indexing: see `reshaping.crop`
   mask_logits, means = tf.split(net, [1, channels], axis=-1)
   return Decoded(means, mask_logits)

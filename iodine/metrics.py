@@ -38,7 +38,7 @@ def ari_fg(true_mask: tf.Tensor, pred_mask: tf.Tensor, num_background: int = 1) 
 
   Returns:
     float32 [B]; 1 where both partitions are one cluster, NaN where there is no foreground pixel:
-    leave these images out of the mean (`mean_defined`) and count them.
+    leave these images out of the mean (`numpy.nanmean`) and count them.
 
   Raises:
     ValueError: as for `ari`, or there are fewer entities than `num_background`.
@@ -111,21 +111,6 @@ def mse(image: tf.Tensor, reconstruction: tf.Tensor) -> tf.Tensor:
       f"expected a reconstruction of the image's shape {image.shape}, got {reconstruction.shape}"
     )
   return tf.reduce_mean(tf.square(image - reconstruction), axis=list(range(1, image.shape.rank)))
-
-
-def mean_defined(scores: tf.Tensor) -> tf.Tensor:
-  """Mean over the scores that are defined, such as ARI-FG of a batch.
-
-  Args:
-    scores: float, of any shape; NaN where an image has no score.
-
-  Returns:
-    float [], NaN (and not 0) where no image of the batch has a score.
-  """
-  scores = tf.convert_to_tensor(scores)
-  defined = ~tf.math.is_nan(scores)
-  total = tf.reduce_sum(tf.where(defined, scores, tf.zeros_like(scores)))
-  return total / tf.reduce_sum(tf.cast(defined, scores.dtype))  # 0 / 0 is NaN
 
 
 def mask_entropy(pred_mask: tf.Tensor) -> tf.Tensor:

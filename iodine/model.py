@@ -10,6 +10,7 @@ from iodine import auxiliary, decoders, distributions, precision, refinement
 from iodine.config import IodineConfig
 from iodine.noise import Noise
 from iodine.outputs import Latents, SlotOutput
+from iodine.reshaping import fold_slots
 from iodine.slot_model import SlotModel, State
 from iodine.unroll import Frame, Timeline
 
@@ -176,8 +177,8 @@ class Iodine(SlotModel):
     inputs = self.auxiliary(images, params, decode.mixture, self._scaled(decode.grads))
     memory = ()
     if "hidden" in state:
-      memory = snt.LSTMState(*(_fold(state[name]) for name in ("hidden", "cell")))
-    delta, memory = self.refinement(inputs, _fold(params), memory)
+      memory = snt.LSTMState(*(fold_slots(state[name]) for name in ("hidden", "cell")))
+    delta, memory = self.refinement(inputs, fold_slots(params), memory)
     next_state = {"params": params + tf.reshape(delta, tf.shape(params))}
     if "hidden" in state:
       for name, value in (("hidden", memory.hidden), ("cell", memory.cell)):
@@ -273,8 +274,3 @@ def _make_decoder(config, compute_dtype):
     full_channels=decoder.full_channels,
     name="decoder",
   )
-
-
-def _fold(x):
-  """[B, K, ...] -> [B*K, ...]"""
-  return tf.reshape(x, [-1, *x.shape[2:]])

@@ -10,6 +10,7 @@ hides an earlier one, perhaps wholly. Shape codes are those of dSprites: 1 squar
 """
 
 import numpy as np
+from matplotlib.colors import hsv_to_rgb
 
 from datasets.errors import DataError, nearest
 from datasets.specs import get_spec
@@ -59,14 +60,6 @@ def _inside(shape, u, v):
   return (np.abs(u) <= x[-1]) & (-v >= np.interp(u, x, low)) & (-v <= np.interp(u, x, high))
 
 
-def _hsv_to_rgb(hsv):
-  """RGB of hue, saturation and value in [0, 1]: [..., 3] -> [..., 3]."""
-  hue, saturation, value = np.moveaxis(hsv, -1, 0)
-  k = (np.array([5.0, 3.0, 1.0]) + 6 * hue[..., None]) % 6
-  fall = np.clip(np.minimum(k, 4 - k), 0, 1)
-  return value[..., None] * (1 - saturation[..., None] * fall)
-
-
 def _colors(rng, variant, num):
   """Colours of the background and the sprites, in steps of 1/255: uint8 [N, L, C]."""
   size = (CHUNK_SIZE, num)
@@ -74,7 +67,7 @@ def _colors(rng, variant, num):
     sprites, background = np.ones((*size, 1)), np.zeros((CHUNK_SIZE, 1, 1))
   elif variant == "colored_on_grayscale":
     low, high = [0, 0.5, 0.5], [1, 1, 1]
-    sprites = _hsv_to_rgb(rng.uniform(low, high, (*size, 3)))
+    sprites = hsv_to_rgb(rng.uniform(low, high, (*size, 3)))
     background = np.broadcast_to(rng.uniform(size=(CHUNK_SIZE, 1, 1)), (CHUNK_SIZE, 1, 3))
   else:
     sprites, background = rng.uniform(size=(*size, 3)), rng.uniform(size=(CHUNK_SIZE, 1, 3))

@@ -8,6 +8,7 @@ not tell its own.
 import dataclasses
 
 import numpy as np
+from matplotlib.colors import hsv_to_rgb
 
 from datasets.generators import geometry
 
@@ -86,10 +87,8 @@ class Layout:
 
 def sample_colors(rng, num) -> np.ndarray:
   """Saturated colours, every hue equally likely: linear RGB, float [n, 3]."""
-  hue, saturation, value = rng.uniform([[0], [0.4], [0.6]], [[1], [0.9], [1]], (3, num))
-  k = (np.array([5.0, 3.0, 1.0]) + 6 * hue[:, None]) % 6
-  fall = np.clip(np.minimum(k, 4 - k), 0, 1)
-  return (value[:, None] * (1 - saturation[:, None] * fall)) ** 2.2
+  hsv = rng.uniform([[0], [0.4], [0.6]], [[1], [0.9], [1]], (3, num)).T
+  return hsv_to_rgb(hsv) ** 2.2
 
 
 def place(rng, radius) -> np.ndarray | None:

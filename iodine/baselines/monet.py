@@ -13,6 +13,7 @@ from iodine.config import Count, ModelConfig, Positive, Sizes
 from iodine.distributions import MIN_STDDEV
 from iodine.noise import Noise
 from iodine.outputs import Latents, SlotOutput
+from iodine.reshaping import fold_slots, unfold_slots
 from iodine.slot_model import SlotModel, State
 from iodine.unroll import Frame
 
@@ -178,7 +179,7 @@ class Monet(SlotModel):
     size = tf.concat([tf.shape(log_masks)[:-1], [images.shape[-1]]], axis=0)
     inputs = tf.concat([tf.broadcast_to(images[:, None], size), read], axis=-1)
     inputs = tf.ensure_shape(inputs, [*log_masks.shape[:-1], images.shape[-1] + 1])
-    return layers.unfold(self.encoder(layers.fold(inputs)), like=log_masks)
+    return unfold_slots(self.encoder(fold_slots(inputs)), like=log_masks)
 
   def log_prob(self, images: tf.Tensor, means: tf.Tensor, log_masks: tf.Tensor) -> tf.Tensor:
     """log sum_k m_k prod_c N(x_c; mu_kc, sigma_k^2) of every pixel: [B, H, W, 1]."""

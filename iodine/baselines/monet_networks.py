@@ -9,6 +9,7 @@ import tensorflow as tf
 from iodine import coordinates
 from iodine.baselines import layers
 from iodine.decoders import Decoded
+from iodine.reshaping import crop, fold_slots, unfold_slots
 
 
 class Block(snt.Module):
@@ -70,7 +71,7 @@ class AttentionNetwork(snt.Module):
     net = tf.reshape(net, [-1, *x.shape[1:]])
     for i, (block, skip) in enumerate(zip(self.up[::-1], skips[::-1], strict=True)):
       if i:
-        net = layers.crop(layers.double(net), *skip.shape[1:3])
+        net = crop(layers.double(net), *skip.shape[1:3])
       net = block(tf.concat([net, skip], axis=-1))
     return self.output(net)
 
@@ -115,12 +116,12 @@ class ComponentDecoder(snt.Module):
     """z [B, K, Z] -> Decoded: means [B, K, H, W, C], mask logits [B, K, H, W, 1]."""
     self._initialize(z)
     latent_size = z.shape[-1]
-    of_z = layers.fold(z) @ tf.reduce_sum(self.w[:, :, :latent_size], axis=[0, 1])  # [B*K, c]
+    of_z = fold_slots(z) @ tf.reduce_sum(self.w[:, :, :latent_size], axis=[0, 1])  # [B*K, c]
     grid = tf.constant(self._coordinates[None], z.dtype)  # [1, H + 8, W + 8, 2]
     of_grid = tf.nn.conv2d(grid, self.w[:, :, latent_size:], strides=1, padding="VALID") + self.b
     net = of_z[:, None, None] + of_grid  # [B*K, H + 6, W + 6, c]
     for conv in self.convs:
       net = conv(tf.nn.relu(net))
-    net = layers.unfold(self.output(tf.nn.relu(net)), like=z)  # [B, K, H, W, C + 1]
+    net = unfold_slots(self.output(tf.nn.relu(net)), like=z)  # [B, K, H, W, C + 1]
     means, mask_logits = tf.split(net, [self._image_size[-1], 1], axis=-1)
     return Decoded(self.squash(means), mask_logits)

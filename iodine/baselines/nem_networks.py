@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from iodine.baselines import layers
 from iodine.baselines.layers import Normed
+from iodine.reshaping import crop, fold_slots, unfold_slots
 
 _KERNEL = 4  # of all convolutions
 # Pixel 2 i + p of the doubled image sees its pixels 2 i + p - 1 to 2 i + p + 2: for p = 0 these are
@@ -81,13 +82,13 @@ class GradientNetwork(snt.Module):
 
   def __call__(self, inputs: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """See the module."""
-    flat = layers.flatten(layers.fold(inputs))  # [B*K, H*W*C]
+    flat = layers.flatten(fold_slots(inputs))  # [B*K, H*W*C]
     self._initialize(flat)
-    active = tf.sigmoid(layers.fold(hidden))
-    theta = layers.fold(hidden) + self.rate * active * (1 - active) * (flat @ self.w)  # [B*K, n]
+    active = tf.sigmoid(fold_slots(hidden))
+    theta = fold_slots(hidden) + self.rate * active * (1 - active) * (flat @ self.w)  # [B*K, n]
     means = tf.sigmoid(tf.matmul(tf.sigmoid(theta), self.w, transpose_b=True))  # [B*K, H*W*C]
     means = tf.reshape(means, [-1, *inputs.shape[2:]])
-    return layers.unfold(means, inputs), layers.unfold(theta, inputs)
+    return unfold_slots(means, inputs), unfold_slots(theta, inputs)
 
 
 class RecurrentNetwork(snt.Module):
@@ -138,7 +139,7 @@ class RecurrentNetwork(snt.Module):
 
   def __call__(self, inputs: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """See the module."""
-    net = layers.fold(inputs)  # [B*K, H, W, C]
+    net = fold_slots(inputs)  # [B*K, H, W, C]
     for layer in self.encoder:
       net = layer(net)
     net, new_hidden = self.cell(layers.flatten(net), hidden)  # [B*K, n]
@@ -146,9 +147,9 @@ class RecurrentNetwork(snt.Module):
       net = layer(net)
     height, width, channels = self._image_size
     if net.shape.rank == 4:
-      net = layers.crop(net, height, width)  # [B*K, H, W, C]
+      net = crop(net, height, width)  # [B*K, H, W, C]
     means = tf.sigmoid(tf.reshape(net, [-1, height, width, channels]))
-    return layers.unfold(means, inputs), layers.unfold(new_hidden, inputs)
+    return unfold_slots(means, inputs), unfold_slots(new_hidden, inputs)
 
 
 class _Cell(snt.Module):
@@ -177,7 +178,7 @@ class RecurrentCell(_Cell):
 
   def __call__(self, features: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """See `RecurrentNetwork`."""
-    return self._finish(tf.concat([features, layers.fold(hidden)], axis=-1))
+    return self._finish(tf.concat([features, fold_slots(hidden)], axis=-1))
 
 
 class RelationalCell(_Cell):
@@ -199,8 +200,8 @@ class RelationalCell(_Cell):
 
   def __call__(self, features: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """See `RecurrentNetwork`."""
-    state = self.encoder(layers.fold(hidden))  # [B*K, s]
-    effect = layers.fold(self.effects(layers.unfold(state, hidden))[0])  # [B*K, u]
+    state = self.encoder(fold_slots(hidden))  # [B*K, s]
+    effect = fold_slots(self.effects(unfold_slots(state, hidden))[0])  # [B*K, u]
     return self._finish(tf.concat([state, effect, features], axis=-1))
 
   def effects(self, states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -57,8 +57,8 @@ class TrainingConfig(Settings):
     kl_weight_start: the KL's weight at the first step; None: the model's. A small one lets the
       slots say what they hold before they have to be brief.
     geco_target: what the last decode's negative log-likelihood shall come to, in nats per pixel and
-      channel: the KL's weight follows it from `kl_weight` on (`iodine.geco`), between 0.001 and
-      the higher of 1 and `kl_weight`; None: it does not.
+      channel (`iodine.geco.target_for_mse` tells it from an error): the KL's weight follows it from
+      `kl_weight` on, between 0.001 and the higher of 1 and `kl_weight`; None: it does not.
     geco_rate: how fast.
     clip_norm: bound on the global gradient norm, after the averaging over replicas; None: no bound.
     seed: of variables and noise.
