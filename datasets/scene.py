@@ -76,6 +76,7 @@ class DatasetSpec:
     binary: whether every pixel is black or white. It stays so in another size: each is the nearest
       one's, as in the masks, for a Bernoulli has nothing to say of gray edges.
     num_train: how many records the paper trains on.
+    num_held_out: how many beside these are for validation and test in our presets.
     scalar_strings: whether the released file stores image and mask as one string each (CATER)
       rather than as one string per byte.
     generator: module (full name) with `generate_chunk`; None where we cannot make a substitute.
@@ -106,6 +107,7 @@ class DatasetSpec:
   training_size: tuple[int, int] | None = None
   binary: bool = False
   num_train: int | None = None
+  num_held_out: int = 640
   scalar_strings: bool = False
   generator: str | None = None
   rendered: bool = False

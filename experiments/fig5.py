@@ -4,7 +4,7 @@ The paper's Fig. 5: every factor predicted linearly from frozen latents, fitted 
 split and scored on the test split: R^2 for position, accuracy for codes; mean and deviation over
 the seeds of each model.
 
-  python -m experiments.fig5 with runs=[runs/3,runs/4,runs/5]
+  python -m experiments.fig5 with 'runs=[runs/3,runs/4,runs/5]'
   python -m experiments.fig5 with folder=sweeps/fig5 train='clevr6 quick' seeds=[1,2,3]
 
 The second trains IODINE, IODINE with the deconvolutional decoder, and the VAE first; the same

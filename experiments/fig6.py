@@ -1,4 +1,4 @@
-"""Traversals side by side: python -m experiments.fig6 with runs=[runs/3,runs/4,runs/5]
+"""Traversals side by side: python -m experiments.fig6 with 'runs=[runs/3,runs/4,runs/5]'
 
 The paper's Fig. 6: a VAE that has learned scenes of one object changes one thing at a time, one
 that has learned scenes of many changes many objects at once, and IODINE changes one object. Each

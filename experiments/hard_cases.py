@@ -1,4 +1,4 @@
-"""Hard cases (Fig. 11): python -m experiments.hard_cases with runs=[runs/3,runs/4]
+"""Hard cases (Fig. 11): python -m experiments.hard_cases with 'runs=[runs/3,runs/4]'
 
 The panels of Fig. 11 from runs, in their order: for the paper's, one on textured_mnist, one on
 photographs of one's own (datasets.from_images; data.name=images) and one on clevr6_grayscale. A

@@ -1,4 +1,4 @@
-"""Scores by number of iterations: python -m experiments.iterations with runs=[runs/3,runs/4]
+"""Scores by number of iterations: python -m experiments.iterations with 'runs=[runs/3,runs/4]'
 
 Curves of ARI-FG, MSE and KL against the iterations at test time, medians and quartiles over images,
 for runs trained with different T (paper, Fig. 8), and a picture of how the first run's slots come

@@ -1,4 +1,4 @@
-"""Segmentation scores of runs: python -m experiments.segmentation with runs=[runs/3,runs/4]
+"""Segmentation scores of runs: python -m experiments.segmentation with 'runs=[runs/3,runs/4]'
 
 The table of the paper (Table 1), as text, CSV and LaTeX: ARI-FG of 320 held-out images, mean and
 standard deviation over the runs of each data set, with the paper's numbers beside ours. A second

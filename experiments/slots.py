@@ -1,4 +1,4 @@
-"""Scores by number of slots: python -m experiments.slots with runs=[runs/3,runs/4]
+"""Scores by number of slots: python -m experiments.slots with 'runs=[runs/3,runs/4]'
 
 ARI-FG, MSE and KL against the number of slots at test time, for runs trained with different K, on
 scenes with several ranges of objects (paper, Fig. 9):

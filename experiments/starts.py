@@ -1,4 +1,4 @@
-"""What several starts bring: python -m experiments.starts with runs=[runs/3,runs/4]
+"""What several starts bring: python -m experiments.starts with 'runs=[runs/3,runs/4]'
 
 Every image is inferred `most` times, from other samples each, and of the first one, two, three and
 so on of these the one with the lowest negative ELBO is kept, as `num_starts` does it in all other

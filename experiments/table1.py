@@ -1,4 +1,4 @@
-"""The paper's Table 1: python -m experiments.table1 with runs=[runs/3,runs/4,runs/5]
+"""The paper's Table 1: python -m experiments.table1 with 'runs=[runs/3,runs/4,runs/5]'
 
 ARI-FG of every data set and model, mean and standard deviation over seeds on 320 held-out images,
 beside the paper's numbers: as text, CSV, LaTeX and a picture. Runs that are named, and those of

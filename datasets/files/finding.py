@@ -24,8 +24,7 @@ def how_to_get(spec, data_dir="data", image_size=None) -> str:
   if spec.released:
     ways.append(f"download {spec.released} into {data_dir}/")
   if spec.generator:
-    number = min(spec.num_train or 1000, 100_000)
-    number = number + 640 if number > 1000 else number
+    number = min(spec.num_train, 100_000) + spec.num_held_out if spec.num_train else 1000
     square = spec.rendered and image_size is not None and image_size[0] == image_size[1]
     size = f" --image-size {image_size[0]}" if square else ""
     ways.append(

@@ -15,7 +15,7 @@ def test_a_missing_file_says_how_to_get_it(tmp_path):
   with pytest.raises(datasets.DataError) as error:
     datasets.check(datasets.get_spec("clevr"), data_dir=str(tmp_path))
   assert "gs://multi-object-datasets/clevr_with_masks/" in str(error.value)
-  command = f"`python -m datasets.generate clevr --num 70640 --out {tmp_path}`"
+  command = f"`python -m datasets.generate clevr --num 100000 --out {tmp_path}`"
   assert command in str(error.value)
 
 

@@ -1,10 +1,13 @@
 """Presets against the paper's tables, and how modifiers combine."""
 
+import re
+
 import numpy as np
 import pytest
 
 import datasets
-from experiments.support import presets, quick_presets
+from datasets import files
+from experiments.support import presets, quick_presets, runs
 from experiments.support.training import command
 from iodine.build import make_config
 from iodine.training import TrainingConfig
@@ -185,3 +188,13 @@ def test_hard_cases():
       10_000,
     ]
     assert resolved(name, "quick")["num_steps"] < 10_000
+
+
+@pytest.mark.parametrize("name", presets.SCENES)
+def test_as_many_scenes_are_advised_as_a_preset_takes(name, tmp_path):
+  data = resolved(name)["data"]
+  spec = runs.dataset_spec(data)
+  if spec.generator is None or runs.num_scenes(data) > 200_000:
+    pytest.skip("not generated, or not in full")
+  advice = files.how_to_get(spec)
+  assert int(re.search(r"--num (\d+)", advice)[1]) >= runs.num_scenes(data)
