@@ -32,6 +32,7 @@ from experiments.support.subjects import (
   same_data,
   scenes,
   score,
+  told_apart,
 )
 from iodine import inference, metrics, plotting
 from iodine.config import Count
@@ -81,6 +82,8 @@ def generalization(_run, _config):
   for subject in subjects:
     subject.need("slots")
   if _config["combination"]:
+    if len(subjects) > 1:
+      raise Refusal(f"combination looks at one run, got {len(subjects)}")
     combinations(results, subjects[0], _config)
   else:
     more_objects(results, subjects, _config)
@@ -90,11 +93,11 @@ def generalization(_run, _config):
 def more_objects(results: Results, subjects: Sequence[Subject], config: Config) -> None:
   """Scores by number of objects, and the fullest scenes."""
   curves, mark, found = {}, {}, []
-  for subject in subjects:
+  for subject, method in zip(subjects, told_apart(subjects), strict=True):
     seen = runs.objects(subject.config["data"])
     label = f"trained on {f'{seen} objects' if seen.by_number else 'all scenes'}"
     if len(subjects) > 1:
-      label = f"K = {subject.model.config.num_slots}, {label}"
+      label = f"{method}K = {subject.model.config.num_slots}, {label}"
     mark[label] = seen.max_objects
     by_count, evaluators = {}, {}
     for count in _counts(subject, config["counts"]):
@@ -104,7 +107,7 @@ def more_objects(results: Results, subjects: Sequence[Subject], config: Config) 
       limits = {"min_objects": count, "max_objects": count}
       try:
         scores = score(subject, config, evaluator=evaluators[num_slots], **limits)
-      except datasets.DataError:
+      except datasets.NoSceneError:
         print(f"{subject.folder}: no scene of {count} objects")
         continue
       number = len(scores["mse"])

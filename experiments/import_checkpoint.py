@@ -46,8 +46,11 @@ def import_checkpoint(
     (model, step).
 
   Raises:
-    CheckpointError: it cannot be read, or does not fit the preset.
+    CheckpointError: it cannot be read, or does not fit the preset; `out` is a run already.
   """
+  out = pathlib.Path(out)
+  if (out / runs.CHECKPOINTS).exists():
+    raise CheckpointError(f"{out} holds a run already: give another --out")
   try:
     reader = tf.train.load_checkpoint(str(checkpoint))
     shapes = reader.get_variable_to_shape_map()
@@ -63,7 +66,6 @@ def import_checkpoint(
     released.assign(model, variables)
   except ValueError as error:
     raise CheckpointError(f"{checkpoint} is no {preset} checkpoint: {error}") from error
-  out = pathlib.Path(out)
   state = {
     "model": model,
     "step": tf.Variable(step, dtype=tf.int64),

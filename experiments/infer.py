@@ -26,7 +26,7 @@ from sacred.run import Run
 import datasets
 from datasets import pictures
 from datasets.pipeline import form
-from experiments.support import clips, mask_pictures, paths, videos
+from experiments.support import bundles, clips, mask_pictures, paths, videos
 from experiments.support.cli import Command, Refusal
 from experiments.support.recording import run_directory
 from experiments.support.results import save
@@ -231,12 +231,17 @@ def read(
     datasets.DataError: it cannot be read.
     Refusal: it has another size.
   """
-  pixels = pictures.read(path, metadata["image_size"][2], background)
+  pixels = pictures.read(path, bundles.stored_channels(metadata), background)
   return _as_the_model_wants(pixels, path, metadata, resize)
 
 
 def _as_the_model_wants(pixels, path, metadata, resize):
-  """uint8 [h, w, C] of a file -> float32 [H, W, C] in [0, 1]; see `read`."""
+  """uint8 [h, w, c] of a file -> float32 [H, W, C] in [0, 1]; see `read`."""
+  image = _sized(pixels, path, metadata, resize)
+  return image.mean(axis=-1, keepdims=True) if metadata.get("grayscale") else image
+
+
+def _sized(pixels, path, metadata, resize):
   height, width, _ = metadata["image_size"]
   size = pixels.shape[:2]
   stored = metadata.get("stored_size")

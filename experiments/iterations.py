@@ -5,11 +5,23 @@ for runs trained with different T (paper, Fig. 8), and a picture of how the firs
 to explain the image (Fig. 7).
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from experiments.support.cli import Command
 from experiments.support.results import Results, pooled
 from experiments.support.settings import Counts, OtherData, StudySettings, Whole
 from experiments.support.shown import draw_refinement
-from experiments.support.subjects import beside, open_runs, same_data, score
+from experiments.support.subjects import (
+  Config,
+  Subject,
+  beside,
+  open_runs,
+  same_data,
+  score,
+  told_apart,
+)
 from iodine.config import Count
 
 
@@ -37,20 +49,28 @@ def iterations(_run, _config):
   same_data(subjects)
   for subject in subjects:
     subject.need("iterations", "images")
-  curves, trained = {}, {}
-  for subject in subjects:
-    label = f"T = {subject.model.config.num_iterations}"
-    print(f"{subject.folder}, step {subject.step}, {subject.dataset}, {label}", flush=True)
-    pooled(curves, label, score(subject, _config))
-    trained[label] = subject.num_decodes
-  counts = [scores["mse"].shape[1] for scores in curves.values()]
-  curves = {
-    label: {metric: values[:, : min(counts)] for metric, values in scores.items()}
-    for label, scores in curves.items()
-  }
-  results.curves("iterations", curves, "Iteration", range(1, min(counts) + 1), trained)
+  curves, trained = by_iteration(subjects, _config)
+  number = min(scores["mse"].shape[1] for scores in curves.values())
+  results.curves("iterations", curves, "Iteration", range(1, number + 1), trained)
   draw_refinement(results, subjects[0], _config)
   return results.done()
+
+
+def by_iteration(
+  subjects: Sequence[Subject], config: Config
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, int]]:
+  """Scores [N, D] by label, D that of the model with the fewest decodes, and each label's T."""
+  found, trained = [], {}
+  for subject, method in zip(subjects, told_apart(subjects), strict=True):
+    label = f"{method}T = {subject.model.config.num_iterations}"
+    print(f"{subject.folder}, step {subject.step}, {subject.dataset}, {label}", flush=True)
+    found.append((label, score(subject, config)))
+    trained[label] = subject.num_decodes
+  number = min(scores["mse"].shape[1] for _, scores in found)
+  curves = {}
+  for label, scores in found:  # the released model decodes once more than the paper's
+    pooled(curves, label, {metric: values[:, :number] for metric, values in scores.items()})
+  return curves, trained
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def multistability(_run, _config):
   stimulus = _config["stimulus"]
   if stimulus is not None:
     stimulus = paths.name(stimulus, "stimulus")
-    scene, position = {"image": read_picture(stimulus, subject.model)}, 0
+    scene, position = {"image": read_picture(stimulus, subject.model, subject.data["grayscale"])}, 0
   else:
     if position is None:
       agreements = agreement(subject, _config, infer, seeds)
@@ -133,21 +133,27 @@ def align(masks: np.ndarray) -> np.ndarray:
   return np.stack(aligned)
 
 
-def read_picture(path: str, model: SlotModel) -> tf.Tensor:
+def read_picture(path: str, model: SlotModel, grayscale: bool = False) -> tf.Tensor:
   """A picture file as a batch of one: float32 [1, H, W, C].
+
+  Args:
+    path: its file.
+    model: whose size it has.
+    grayscale: whether the model's one channel is the mean of three.
 
   Raises:
     datasets.DataError: it cannot be read.
     Refusal: it has not the model's size.
   """
   height, width, channels = model.config.image_size
-  pixels = pictures.read(path, channels)
+  pixels = pictures.read(path, 3 if grayscale else channels)
   if pixels.shape[:2] != (height, width):
     raise Refusal(
       f"expected a picture of {height} x {width}, got {' x '.join(map(str, pixels.shape[:2]))} "
       f"in {paths.shown(path)}"
     )
-  return tf.constant(pixels[None].astype(np.float32) / np.float32(255))
+  image = tf.constant(pixels[None].astype(np.float32) / np.float32(255))
+  return tf.reduce_mean(image, axis=-1, keepdims=True) if grayscale else image
 
 
 def _hard(masks):

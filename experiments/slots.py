@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator
 from experiments.support.cli import Command
 from experiments.support.results import Results, pooled
 from experiments.support.settings import Counts, OtherData, StudySettings, Whole
-from experiments.support.subjects import beside, open_runs, same_data, score
+from experiments.support.subjects import beside, open_runs, same_data, score, told_apart
 
 
 def _in_order(limits: tuple[int, int]) -> tuple[int, int]:
@@ -59,8 +59,8 @@ def slots(_run, _config):
   for limits in _config["objects"] or [None]:
     name, data = _filter(limits)
     curves, mark = {}, {}
-    for subject in subjects:
-      label = f"K = {subject.model.config.num_slots}"
+    for subject, method in zip(subjects, told_apart(subjects), strict=True):
+      label = f"{method}K = {subject.model.config.num_slots}"
       mark[label] = subject.model.config.num_slots
       print(f"{subject.folder}, step {subject.step}, trained with {label}, {name}", flush=True)
       found = [score(subject, _config, num_slots=k, **data) for k in test_slots]

@@ -93,6 +93,11 @@ def metadata(
   }
 
 
+def stored_channels(metadata: Mapping[str, Any]) -> int:
+  """How many channels a picture is read with; a model's one may be the mean of three."""
+  return 3 if metadata.get("grayscale") else metadata["image_size"][2]
+
+
 def test_scores(run: str | os.PathLike, step: int) -> dict[str, Any] | None:
   """The scores of a run's own test split at `step`: dict, or None where there are none."""
   path = pathlib.Path(run) / "test" / "metrics.json"
@@ -123,7 +128,7 @@ def bundle_run(
   path, described = export_run(run, folder / runs.SAVED_MODEL, which, precision=precision)
   folder.mkdir(parents=True, exist_ok=True)
   config = json.loads((run / "config.json").read_text())
-  write_json(folder / "config.json", _without_places(config))
+  write_json(folder / "config.json", {**_without_places(config), "resume_from": None})
   scores, report = test_scores(run, described["step"]), folder / "test" / "metrics.json"
   report.unlink(missing_ok=True)  # of an earlier bundle
   if scores is not None:
@@ -135,6 +140,7 @@ def bundle_run(
   ]
   held_out.write(folder, entries)
   recorded = curves.read(run)
+  (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier bundle
   if recorded:
     curves.write(folder, recorded)
   return path, described

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.support.runs import load_config
+from experiments.support.runs import is_bundle, load_config
 from iodine.files import write_json
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -28,8 +28,8 @@ def read(folder: str | os.PathLike) -> Curves:
   if path.is_file():
     for name, record in json.loads(path.read_text()).items():
       values = [float("nan") if v is None else v for v in record["values"]]
-      curves[name] = np.array(record["steps"]), np.array(values, float)
-  origin = load_config(folder).get("resume_from")
+      curves[name] = _last(np.array(record["steps"], int), np.array(values, float))
+  origin = None if is_bundle(folder) else load_config(folder).get("resume_from")
   if origin and (pathlib.Path(origin) / "config.json").is_file():
     start = min((steps[0] for steps, _ in curves.values()), default=np.inf)
     for name, (steps, values) in read(origin).items():
@@ -39,6 +39,12 @@ def read(folder: str | os.PathLike) -> Curves:
         np.concatenate([old[earlier], new]) for old, new in zip((steps, values), own, strict=True)
       )
   return curves
+
+
+def _last(steps, values):
+  """Without what was done anew from an earlier step (`on_nan=rewind`)."""
+  later = np.minimum.accumulate(np.append(steps, np.iinfo(int).max)[::-1])[::-1][1:]
+  return steps[steps < later], values[steps < later]
 
 
 def write(folder: str | os.PathLike, curves: Curves) -> None:

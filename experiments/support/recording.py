@@ -1,5 +1,7 @@
 """Sacred: an experiment made for one run, its observers, and where a run's results lie."""
 
+import contextlib
+import itertools
 import logging
 import os
 import pathlib
@@ -119,7 +121,15 @@ def run_directory(run: Run) -> pathlib.Path:
   if run.unobserved:
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-"))
   else:
-    folder = pathlib.Path("runs") / time.strftime(f"{name}-%Y%m%d-%H%M%S")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _new_folder(pathlib.Path("runs") / time.strftime(f"{name}-%Y%m%d-%H%M%S"))
   write_json(folder / "config.json", run.config)
   return folder
+
+
+def _new_folder(path):
+  """Makes a folder of this name; where others of the same second have it, with -2, -3, ..."""
+  for number in itertools.count(1):
+    folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+    with contextlib.suppress(FileExistsError):
+      folder.mkdir(parents=True)
+      return folder

@@ -22,10 +22,15 @@ def with_checkpoint(folder: str | os.PathLike) -> pathlib.Path:
   """The run in `folder`; where it was stopped before its first checkpoint, the one it resumed.
 
   Raises:
-    Refusal: neither has one.
+    Refusal: neither has one; it is a bundle.
   """
   path = parent = pathlib.Path(folder)
   while not any((parent / runs.CHECKPOINTS).glob("*.index")):
+    if runs.is_bundle(parent):
+      raise Refusal(
+        f"{parent} is a model without its optimizer's state: begin a new run with "
+        f"init_from={parent}"
+      )
     known = (parent / "config.json").is_file()
     origin = runs.load_config(parent).get("resume_from") if known else None
     if origin is None:

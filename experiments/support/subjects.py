@@ -119,12 +119,20 @@ def names_of(config: Config, data: Config, image_size: Sequence[int]) -> tuple[s
   """
   height, width, _ = image_size
   spec, name = runs.dataset_spec(data), config.get("preset") or data["name"]
-  if runs.dataset_spec(config["data"]).name != spec.name or spec.image_size is None:
-    name = spec.name  # images of one's own are, whatever the preset, no other data set's
+  of_preset = datasets.get_spec(presets.SCENES.get(name, {}).get("data.name", spec.name))
+  changed = runs.dataset_spec(config["data"]).name != spec.name
+  if changed or spec.image_size is None or spec.stored_name != of_preset.stored_name:
+    name = spec.name  # whatever the preset, these scenes are no other data set's
   if name in presets.SCENES:
     spec = datasets.get_spec(presets.SCENES[name]["data.name"])
   own = spec.training_size or (spec.image_size or (height, width))[:2]
   return name, name if (height, width) == tuple(own) else f"{name} ({height} x {width})"
+
+
+def told_apart(subjects: Sequence[Subject]) -> list[str]:
+  """What stands before the label of each: its method, where there is more than one."""
+  several = len({subject.method for subject in subjects}) > 1
+  return [f"{subject.method}, " if several else "" for subject in subjects]
 
 
 def open_runs(config: Config) -> list[Subject]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from datasets import frames
 from experiments.support import mask_pictures
+from experiments.support.bundles import stored_channels
 from iodine import plotting
 from iodine.serving import Model
 
@@ -36,7 +37,7 @@ def prepared(
     datasets.DataError: see `datasets.frames.read`.
     Refusal: a frame has another size than the model takes.
   """
-  for pixels in frames.read(path, model.metadata["image_size"][2], background):
+  for pixels in frames.read(path, stored_channels(model.metadata), background):
     yield fit(pixels, path)
 
 

@@ -113,7 +113,8 @@ def restore(
     (path, list of newer paths that were damaged).
 
   Raises:
-    CheckpointError: none there, none readable, or another configuration (the differing keys).
+    CheckpointError: none there, none readable, another configuration (the differing keys), or a
+      training cannot go on from it.
   """
   directory = pathlib.Path(directory)
   check_config(model, directory / "config.json")
@@ -127,6 +128,11 @@ def restore(
       damaged.append(path)
       continue
     known = {name.split("/")[0] for name, _ in tf.train.list_variables(literal(path))}
+    if "optimizer" in state and "optimizer" not in known:
+      raise CheckpointError(
+        f"{path} has no optimizer's state, so that no training goes on from it: begin a new run "
+        "with init_from"
+      )
     present = {name: p for name, p in state.items() if name in known or name not in OPTIONAL}
     status = tf.train.Checkpoint(**present).restore(literal(path))
     status.assert_existing_objects_matched().expect_partial()

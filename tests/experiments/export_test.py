@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from PIL import Image
 
 import datasets
 import iodine
-from experiments import infer
+from experiments import infer, train
 from experiments.support import bundles, curves, runs, scoring
 from experiments.support.errors import Refusal
+from iodine.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -52,6 +54,21 @@ def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path, m
   assert whole.keys() == bundled.keys()
   for name in whole:
     np.testing.assert_array_equal(bundled[name], whole[name])
+  assert runs.load_config(tmp_path / "bundle")["resume_from"] is None  # no run of another's
+
+
+def test_a_bundle_is_begun_from_and_not_resumed(bundle, trained_run, tiny_data, tmp_path):
+  """Not even where a run has the name of the one that the model came from."""
+  copy = tmp_path / "copy"
+  shutil.copytree(bundle, copy)
+  config = {**runs.load_config(bundle), "resume_from": str(trained_run)}
+  (copy / "config.json").write_text(json.dumps(config))
+  updates = {"resume_from": str(copy), "data.dir": str(tiny_data)}
+  with pytest.raises(UserError, match=f"begin a new run with init_from={re.escape(str(copy))}"):
+    train.command.run((), updates, tmp_path / "runs")
+  own = curves.read(bundle)
+  for name, (steps, _) in curves.read(copy).items():
+    np.testing.assert_array_equal(steps, own[name][0])
 
 
 def test_a_bundle_has_the_scores_of_its_own_step_alone(trained_run, tmp_path, monkeypatch):

@@ -7,7 +7,11 @@ import tensorflow as tf
 import iodine
 from experiments import import_checkpoint
 from experiments.support import runs
+from iodine.build import build_model, make_config
 from iodine.noise import Noise
+from iodine.training import CheckpointError, Checkpoints
+from iodine.training.adam import Adam
+from iodine.training.checkpoints import restore
 from iodine.unroll import Frame
 
 
@@ -71,3 +75,25 @@ def test_no_checkpoint(tmp_path, capsys):
         ["--checkpoint", str(tmp_path / name), "--config", "clevr6", "--out", str(tmp_path / "out")]
       )
     assert "no checkpoint that can be read" in capsys.readouterr().err
+
+
+def test_a_run_is_not_imported_over(imported, reference, capsys):
+  before = (imported / "config.json").read_bytes()
+  prefix = reference / "tf1_checkpoint" / "model.ckpt-3"
+  with pytest.raises(SystemExit, match="2"):
+    import_checkpoint.main(
+      ["--checkpoint", str(prefix), "--config", "tetrominoes", "--out", str(imported)]
+    )
+  assert f"{imported} holds a run already" in capsys.readouterr().err
+  assert (imported / "config.json").read_bytes() == before
+
+
+def test_without_the_optimizer_s_state_no_training_goes_on(tmp_path):
+  model = build_model(make_config({"image_size": [8, 8, 1], "latent_size": 2, "num_slots": 2}))
+  model.create_variables()
+  numbers = {"step": tf.Variable(3, dtype=tf.int64), "best_score": tf.Variable(0.5)}
+  state = {"model": model, **numbers}
+  Checkpoints(tmp_path, state, model.config).save()
+  with pytest.raises(CheckpointError, match="has no optimizer's state"):
+    restore({**state, "optimizer": Adam(0.1)}, model, tmp_path)
+  assert restore(state, model, tmp_path)[1] == []

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from PIL import Image
 
 import datasets
 import iodine
-from datasets import frames
+from datasets import frames, pictures
 from experiments import infer, multistability
-from experiments.support import mask_pictures
+from experiments.support import mask_pictures, videos
 from experiments.support.errors import Refusal
 from iodine import serving
 from iodine.errors import UserError
@@ -208,6 +209,25 @@ def test_the_stimulus_of_multistability(live, tmp_path):
   Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / "big.png")
   with pytest.raises(Refusal, match=r"expected a picture of 8 x 6, got 9 x 9 in .*big\.png"):
     multistability.read_picture(tmp_path / "big.png", live)
+
+
+def test_gray_is_the_mean_of_the_channels_as_in_training(live, tmp_path):
+  pixels = np.zeros([*SIZE, 3], np.uint8)
+  pixels[:, 1:3, 1], pixels[:, 3:, 2] = 255, 128  # green, and half of blue
+  for name in ("a.png", "a.gif"):
+    Image.fromarray(pixels).save(tmp_path / name)
+  expected = pixels.astype(np.float32).mean(axis=-1, keepdims=True) / 255
+  metadata = {"image_size": [*SIZE, 1], "grayscale": True}
+  found = infer.read(tmp_path / "a.png", metadata)
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  model = types.SimpleNamespace(metadata=metadata)
+  fit = lambda frame, path: infer._as_the_model_wants(frame, path, metadata, False)
+  [frame] = videos.prepared(tmp_path / "a.gif", model, fit, pictures.BACKGROUND)
+  np.testing.assert_allclose(frame, expected, atol=1e-2)  # a palette
+  config = live.config.model_copy(update={"image_size": (*SIZE, 1)})
+  gray = types.SimpleNamespace(config=config)
+  [stimulus] = multistability.read_picture(tmp_path / "a.png", gray, grayscale=True)
+  np.testing.assert_allclose(stimulus, expected, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from experiments import report
+from experiments.support import subjects
+from iodine import evaluation
 from iodine.files import write_json
-from tests.experiments.studies import study
+from tests.experiments.studies import read_json, study
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -108,3 +110,13 @@ def test_a_browser_shows_it(page, tmp_path):
   assert len(widths) == 6
   assert all(int(width) > 0 for width in widths)
   assert "CONSOLE" not in result.stderr
+
+
+def test_the_best_start_is_that_of_the_run_s_iterations(trained_run, tmp_path):
+  page = study(report, tmp_path, run=trained_run, num_pictures=1, test_iterations=4, num_starts=3)
+  config = report.command.configure(updates={"run": str(trained_run), "num_starts": 3})
+  subject = subjects.open_run(config)
+  expected = evaluation.summarize(subjects.score(subject, config))
+  found = read_json(page / "scores.json")
+  for name in ("mse", "nll", "kl"):
+    assert found[name] == pytest.approx(expected[name], rel=1e-5)

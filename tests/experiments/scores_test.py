@@ -1,8 +1,11 @@
 """Experiments that score: the numbers they write against those of the model itself."""
 
+import types
+
 import numpy as np
 import pytest
 
+import datasets
 from experiments import (
   decompositions,
   generalization,
@@ -140,6 +143,25 @@ def test_iterations(trained_run, tmp_path):
   assert (out / "refinement.png").is_file()
 
 
+def test_iterations_of_different_models(monkeypatch):
+  """The released model decodes once more; another model is another curve."""
+
+  def subject(method, decodes):
+    config = types.SimpleNamespace(num_iterations=2)
+    return types.SimpleNamespace(
+      method=method, num_decodes=decodes, folder="", step=1, dataset="",
+      model=types.SimpleNamespace(config=config),
+    )  # fmt: skip
+
+  monkeypatch.setattr(
+    iterations, "score", lambda subject, _: {"mse": np.full([3, subject.num_decodes], 0.5)}
+  )
+  both, _ = iterations.by_iteration([subject("IODINE", 2), subject("IODINE", 3)], {})
+  assert {label: scores["mse"].shape for label, scores in both.items()} == {"T = 2": (6, 2)}
+  apart, _ = iterations.by_iteration([subject("IODINE", 2), subject("R-NEM", 2)], {})
+  assert [*apart] == ["IODINE, T = 2", "R-NEM, T = 2"]
+
+
 def test_slots(trained_run, tmp_path):
   out = study(slots, tmp_path, run=trained_run, test_slots=[3, 5], objects=[[3, 6]])
   table = rows(out / "slots_3_to_6_objects.csv")
@@ -158,6 +180,15 @@ def test_more_objects(trained_run, tmp_path, expected):
   assert_quantiles(table, expected[0], "ari_fg", "objects", 3, -1)
   with pytest.raises(Refusal, match="no scene of the test split has any"):
     study(generalization, tmp_path, run=trained_run, counts=[2])
+
+
+def test_damage_is_not_taken_for_no_scene(trained_run, tmp_path, monkeypatch):
+  def damaged(*_, **__):
+    raise datasets.DataError("record 41: its checksum is wrong")
+
+  monkeypatch.setattr(generalization, "score", damaged)
+  with pytest.raises(datasets.DataError, match="its checksum is wrong"):
+    study(generalization, tmp_path, run=trained_run, counts=[3])
 
 
 def test_combinations(trained_run, tmp_path, expected):

@@ -62,6 +62,14 @@ def elsewhere(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
 
 
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+  monkeypatch.setattr(recording.time, "strftime", lambda name: name)
+  for count in (1, 2, 3):
+    toy.run(updates={"count": count})
+  made = sorted((tmp_path / "runs").glob("*/made.txt"))
+  assert [path.read_text() for path in made] == ["1", "2", "3"]
+
+
 def test_a_command_records_its_configuration_and_sources(tmp_path):
   code, run = started(toy, "with", "count=4.0")
   assert (code, run.result) == (0, 4)

@@ -223,3 +223,10 @@ def test_curves_of_several_runs_meet_at_common_steps(tmp_path):
   np.testing.assert_array_equal(values["a"], [[8.0, 7.0]])
   np.testing.assert_array_equal(values["b"], [[5.0, 4.0]])
   assert curves.aligned(records, "train.kl") is None
+
+
+def test_curves_keep_what_was_done_last(tmp_path):
+  record(tmp_path / "1", [50, 100, 150, 100, 150, 200], [9.0, 8.0, 7.0, 6.0, 5.0, 4.0])
+  steps, values = curves.read(tmp_path / "1")["train.loss"]
+  np.testing.assert_array_equal(steps, [50, 100, 150, 200])
+  np.testing.assert_array_equal(values, [9.0, 6.0, 5.0, 4.0])

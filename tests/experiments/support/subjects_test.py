@@ -1,13 +1,14 @@
 """Which runs and which scenes an experiment takes, and what it refuses."""
 
 import shutil
+import types
 
 import numpy as np
 import pytest
 
 import datasets
-from experiments import decompositions, factors
-from experiments.support import subjects
+from experiments import decompositions, factors, train
+from experiments.support import runs, subjects
 from experiments.support.errors import Refusal
 from iodine.errors import UserError
 from iodine.files import write_json
@@ -116,3 +117,34 @@ def test_every_key_is_declared():
     assert studies.settings(module, run="runs/3", seed=1, data=data)["data"]["max_objects"] == 9
     with pytest.raises(UserError, match="no config key 'num_slot': did you mean 'num_slots'"):
       studies.settings(module, num_slot=3)
+
+
+@pytest.mark.parametrize(
+  ("words", "name"),
+  [
+    (["tetrominoes"], "tetrominoes"),
+    (["clevr6"], "clevr6"),
+    (["clevr6", "data.name=clevr6"], "clevr6"),
+    (["clevr6", "quick"], "clevr6 (48 x 48)"),
+    (["multi_dsprites", "quick"], "multi_dsprites (35 x 35)"),
+    (
+      ["multi_dsprites", "data.name=multi_dsprites_colored_on_colored"],
+      "multi_dsprites_colored_on_colored",
+    ),
+    (["clevr6", "data.name=objects_room"], "objects_room"),
+    (["multi_dsprites", "data.name=tetrominoes"], "tetrominoes"),
+    (["multi_dsprites", "quick", "data.name=tetrominoes"], "tetrominoes"),
+    (["tetrominoes", "data.name=tetrominoes_quick"], "tetrominoes_quick"),
+  ],
+)
+def test_results_are_named_after_their_data(words, name):
+  config = train.command.configure(words)
+  assert subjects.names_of(config, config["data"], runs.image_size(config["data"]))[1] == name
+
+
+def test_methods_are_told_apart_where_there_are_several():
+  def labels(*methods):
+    return subjects.told_apart([types.SimpleNamespace(method=name) for name in methods])
+
+  assert labels("IODINE", "MONet", "IODINE") == ["IODINE, ", "MONet, ", "IODINE, "]
+  assert labels("IODINE", "IODINE") == ["", ""]
