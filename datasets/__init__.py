@@ -10,7 +10,7 @@ import os
 # It must be set before TensorFlow is imported; a value of the user's own stands.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from datasets.errors import DataError
+from datasets.errors import DataError, NoSceneError
 from datasets.options import Filter, Form, Order, Splits, split_ranges
 from datasets.scene import DatasetSpec, Factor
 from datasets.specs import SPECS, get_spec
@@ -24,6 +24,7 @@ __all__ = [
   "Factor",
   "Filter",
   "Form",
+  "NoSceneError",
   "Order",
   "Splits",
   "get_spec",

@@ -8,6 +8,10 @@ class DataError(ValueError):
   """A data file is missing, damaged, or not what was asked for. One sentence says it all."""
 
 
+class NoSceneError(DataError):
+  """No scene has the number of objects that is asked for; the data are whole."""
+
+
 def nearest(word: str, known) -> str:
   """A phrase that offers the nearest known word: 'did you mean "x"?', or the list of them."""
   known = sorted(known)

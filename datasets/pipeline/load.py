@@ -11,7 +11,7 @@ import re
 
 import tensorflow as tf
 
-from datasets.errors import DataError, by, nearest, whole_number
+from datasets.errors import DataError, NoSceneError, by, nearest, whole_number
 from datasets.options import Filter, Form, Order, Splits
 from datasets.pipeline import memory, reading
 from datasets.pipeline.form import Shaping
@@ -63,8 +63,9 @@ def load(
     any.
 
   Raises:
+    NoSceneError: no scene passes the filter.
     DataError: a wrong argument; a file is missing, damaged or of another kind; the split is empty;
-      no scene passes the filter; the batch is larger than the split; videos are too short.
+      the batch is larger than the split; videos are too short.
   """
   batch_size = whole_number("batch_size", batch_size, 1)
   if split not in _SPLITS:
@@ -86,11 +87,13 @@ def load(
 
   name = source.files[0].path
   if not len(numbers):
+    if wanted.by_number:
+      raise NoSceneError(
+        f"no scene of the {split} split of {name} has {wanted} objects: change min_objects and "
+        "max_objects"
+      )
     raise DataError(
-      f"no scene of the {split} split of {name} has {wanted} objects: change min_objects and "
-      "max_objects"
-      if wanted.by_number
-      else f"the {split} split of {name} holds no readable record: get or generate it anew"
+      f"the {split} split of {name} holds no readable record: get or generate it anew"
     )
   batches = Batches(order, len(numbers), batch_size)
   if not batches.batches:
@@ -134,6 +137,7 @@ def _split(source, split, splits):
       f"the {split} split of {source.files[0].path} is empty, as num_{split}=0 says: ask for some "
       "records of it, or for another split"
     )
+  _tell_skipped(source)  # perhaps why they are few
   raise DataError(
     f"{source.files[0].path} holds {count:,} records, too few for a {split} split beside "
     f"{splits.num_validation} for validation and {splits.num_test} for testing: lower "

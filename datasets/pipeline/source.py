@@ -24,7 +24,6 @@ class Source:
     spec: the DatasetSpec, sizes filled in from the file where the spec leaves them open.
     image_shape: of the stored images, [(T,) H, W, C].
     layout: "compact" or "released".
-    skipped: numbers of the records passed over so far.
   """
 
   def __init__(self, spec, path=None, *, data_dir="data", image_size=None, on_error: str = "raise"):
@@ -32,7 +31,7 @@ class Source:
     self.files = [files.RecordFile(p, on_error) for p in paths]
     self.on_error = on_error
     self.sizes = () if image_size is None else (tuple(image_size),)
-    self.spec, self._starts, self.skipped = spec, None, []
+    self.spec, self._starts = spec, None
     self._trusted = set()  # templates whose records are as the spec says
     for file in self.files:
       number, payload = next(file.iterate(), (None, None))
@@ -54,6 +53,11 @@ class Source:
   @property
   def random_access(self) -> bool:
     return all(file.random_access for file in self.files)
+
+  @property
+  def skipped(self) -> list[tuple[str, int]]:
+    """The records passed over so far, whatever they were read for: (file, number in the file)."""
+    return [(file.path, number) for file in self.files for number in file.skipped]
 
   def count(self, limit=None) -> int:
     """Number of records, at most about `limit` if that saves reading."""
@@ -96,7 +100,6 @@ class Source:
     for file, first, end in zip(self.files, self._starts, self._starts[1:], strict=False):
       if end <= start or first >= stop:
         continue
-      passed = len(file.skipped)
       for block in file.blocks(max(start - first, 0), min(stop, end) - first):
         items = [
           (first + local, file, local, payload)
@@ -105,21 +108,16 @@ class Source:
         ]
         if items:
           yield items
-      for local in file.skipped[passed:]:
-        self._skip(first + local)
 
-  def _decode(self, number, file, local, payload):
+  def _decode(self, file, local, payload):
     try:
       return self._decode_strict(payload, file, local)
     except DataError:
       if self.on_error == "raise":
         raise
-      self._skip(number)
+      if local not in file.skipped:
+        file.skipped.append(local)
       return None
-
-  def _skip(self, number):
-    if number not in self.skipped:
-      self.skipped.append(number)
 
   def read(self, numbers):
     """The items, as of `blocks`, of chosen records of uncompressed files."""
@@ -146,7 +144,7 @@ class Source:
     if result is not None:
       return {**result, "index": np.array([number for number, *_ in items], np.int64)}
     # Something is amiss or unusual: record by record, with precise messages.
-    decoded = [(item[0], self._decode(*item)) for item in items]
+    decoded = [(number, self._decode(*item)) for number, *item in items]
     decoded = [(number, d) for number, d in decoded if d is not None]
     names = ("image", "labels", "visibility", *files.stored_factors(self.spec))
     result = {name: np.array([d[name] for _, d in decoded]) for name in names}

@@ -1,6 +1,7 @@
 """datasets.load: splits, filters, order, resuming, slices, damage, and what a batch holds."""
 
 import dataclasses
+import gzip
 import importlib
 import itertools
 import pathlib
@@ -172,7 +173,7 @@ def test_object_filter(tmp_path, layout, cache):
     assert flat(got) == wanted.tolist()
     first = indices(path, SPRITES, min_objects=low, max_objects=high, num_images=3, **kwargs)
     assert flat(first) == wanted[:3].tolist()
-  with pytest.raises(datasets.DataError, match="has at least 6 objects"):
+  with pytest.raises(datasets.NoSceneError, match="has at least 6 objects"):
     indices(path, SPRITES, min_objects=6, **kwargs)
 
 
@@ -297,6 +298,57 @@ def test_damage(records_of, tmp_path, cache, caplog):
   assert "skipped 1 damaged records" in caplog.text
 
 
+def _damaged(path, source, where, compression=""):
+  """Copies TFRecords, cut off in record 20 (if compressed: in half) or with the first one wrong."""
+  data, offsets = bytearray(pathlib.Path(source).read_bytes()), records.RecordFile(source).offsets()
+  if where == "first":
+    data[int(offsets[0][0]) + 50] ^= 1
+  elif not compression:
+    data = data[: int(offsets[20][0]) + 10]
+  if compression:
+    data = gzip.compress(data)
+    data = data[: len(data) // 2] if where == "cut" else data
+  path.write_bytes(data)
+  return path
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("compression", ["", "GZIP"])
+@pytest.mark.parametrize("where", ["cut", "first"])
+def test_damage_met_before_the_records_are_read_is_told(
+  records_of, tmp_path, caplog, where, compression, cache
+):
+  """While the file is opened or its records are counted; what is lost is said in any split."""
+  path = _damaged(tmp_path / "damaged", records_of["compact"], where, compression)
+  whole = [number for number, _ in records.RecordFile(path, "skip")]
+  if where == "first":
+    assert whole == list(range(1, 100))
+  else:
+    assert whole == list(range(20)) if not compression else 9 < len(whole) < 99
+  kwargs = {"cache": cache, "shuffle": False, "drop_remainder": False, "on_error": "skip"}
+  assert flat(indices(str(path), split="all", **kwargs)) == whole
+  indices(str(path), split="validation", num_validation=2, num_test=2, batch_size=2, **kwargs)
+  said = f"skipped 1 damaged records of {path}"
+  if where == "cut":
+    said += f"; nothing behind the damage of {path} can be read"
+  assert [record.getMessage() for record in caplog.records] == [said] * 2
+
+
+def test_damage_is_told_where_it_leaves_too_few_records(records_of, tmp_path, caplog):
+  path = _damaged(tmp_path / "damaged", records_of["compact"], "cut")
+  with pytest.raises(datasets.DataError, match="holds 20 records, too few for a train split"):
+    load(str(path), on_error="skip")
+  assert "nothing behind the damage" in caplog.text
+
+
+def test_damage_at_the_end_of_a_file_and_at_the_start_of_the_next(records_of, tmp_path, caplog):
+  """Both are number 20 of what can be read, and yet two records."""
+  paths = [_damaged(tmp_path / where, records_of["compact"], where) for where in ("cut", "first")]
+  read = indices(list(map(str, paths)), split="all", on_error="skip", drop_remainder=False)
+  assert sorted(flat(read)) == [*range(20), *range(21, 120)]
+  assert f"skipped 2 damaged records of {paths[0]}; nothing behind the damage of" in caplog.text
+
+
 def test_refusals(records_of, tmp_path):
   compact = records_of["compact"]
   for kwargs, error, says in (
@@ -353,7 +405,7 @@ def test_a_selection_is_filtered(tmp_path):
     for cache in (True, False):
       kwargs = {"split": "all", "shuffle": False, "batch_size": 1, "image_size": (16, 16)}
       assert flat(indices(path, datasets.get_spec(name), cache=cache, **kwargs)) == wanted
-  with pytest.raises(datasets.DataError, match="has exactly 1 objects"):
+  with pytest.raises(datasets.NoSceneError, match="has exactly 1 objects"):
     load(path, datasets.get_spec("clevr_single"), split="all", image_size=(16, 16))
 
 
