@@ -73,7 +73,7 @@ class Damage(Exception):
 
 
 def _uncompressed(path, compression):
-  """The bytes of a file in pieces, as far as they can be had; then Damage."""
+  """The bytes of a file in pieces, some of them empty, as far as they can be had; then Damage."""
   with open(path, "rb") as file:
     if not compression:
       while piece := file.read(1 << 20):
@@ -109,20 +109,15 @@ def frames(path, compression, start=0):
   Raises:
     Damage: nothing behind the last record given can be read.
   """
-  buffer, position, damage = b"", 0, None
+  buffer, position = b"", 0
   pieces = _uncompressed(path, compression)
   number, wanted = 0, HEADER
   length = None
   while True:
     parts, have = [], len(buffer) - position
     while have < wanted:
-      try:
-        piece = next(pieces, b"")
-      except Damage as error:
-        piece, damage = b"", error
-      if not piece:
-        if damage is not None:
-          raise damage
+      piece = next(pieces, None)
+      if piece is None:  # b"" is no end: a gzip header or trailer holds no bytes of records
         if not have and length is None:
           return
         raise Damage("the file is cut off")
