@@ -4,7 +4,6 @@ python -m datasets.inspect data/tetrominoes_train.tfrecords [--sheet sheet.png]
 """
 
 import collections
-import contextlib
 import os
 
 import numpy as np
@@ -13,7 +12,6 @@ from PIL import Image
 from datasets import files
 from datasets.cli import Parser
 from datasets.errors import DataError, by, whole_number
-from datasets.files.example import decode_example
 from datasets.recode import guess_spec
 from datasets.specs import get_spec
 
@@ -51,13 +49,6 @@ def contact_sheet(scenes, columns=8, scale=2) -> Image.Image:
   return Image.fromarray(np.concatenate(rows))
 
 
-def _stored_size(payload):
-  """((H, W),) of a compact record, which may have been generated at any size; else ()."""
-  with contextlib.suppress(ValueError, IndexError, KeyError):
-    return (tuple(int(n) for n in decode_example(payload)["image/shape"][-3:-1]),)
-  return ()
-
-
 def report(path, spec=None, num_sheet=16, limit=None) -> tuple[str, Image.Image | None]:
   """Reads a file from end to end and says what it found.
 
@@ -76,7 +67,7 @@ def report(path, spec=None, num_sheet=16, limit=None) -> tuple[str, Image.Image 
   low, high, count, example, sizes = {}, {}, 0, None, ()
   for number, payload in file.iterate(0, limit):
     try:
-      sizes = sizes or _stored_size(payload)
+      sizes = sizes or files.stored_sizes(payload)
       decoded = files.decode(payload, spec, sizes, where=f"{path}, record {number}")
     except DataError as error:
       wrong.append(str(error))

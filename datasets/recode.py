@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.cli import Parser
-from datasets.errors import DataError, whole_number
+from datasets.errors import DataError, by, whole_number
 from datasets.files import (
   COMPACT,
   RELEASED,
@@ -25,6 +25,7 @@ from datasets.files import (
   find_files,
   fingerprint,
   stored_features,
+  stored_sizes,
   write_records,
 )
 from datasets.files.example import decode_example
@@ -65,19 +66,21 @@ def recode(
     The paths written.
 
   Raises:
-    DataError: as for reading; or `out` is one of `files`. What was under `out` before is left.
+    DataError: as for reading; a file to write is one of `files`; or there are fewer records than
+      shards. Nothing is written then; what was under `out` before is left.
   """
   spec = get_spec(spec) if isinstance(spec, str) else spec
   files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
   out = os.path.expanduser(out)
-  if any(os.path.exists(out) and os.path.samefile(f, out) for f in files if os.path.exists(f)):
-    raise DataError(f"{out} is one of the files to read: choose another --out")
   shards = whole_number("shards", shards, 1)
   num = num if num is None else whole_number("num", num, 1)
   if crop and spec.crop is None:
     raise DataError(f"{spec.name} has no window to crop to: leave out --crop")
-  opened = [RecordFile(f, on_error) for f in find_files(spec, files)]
   names = [out] if shards == 1 else [f"{out}-{i:05}-of-{shards:05}" for i in range(shards)]
+  paths = find_files(spec, files)
+  _refuse_to_overwrite(paths, names)
+  opened = [RecordFile(f, on_error) for f in paths]
+  _refuse_empty_shards(opened, spec, names, num)
   first = _first_scene(opened, spec)
   for i, name in enumerate(names):
     stored = itertools.islice(_decoded(opened, spec), i, num, shards)
@@ -85,13 +88,7 @@ def recode(
     stored = (_reshaped(record, spec, crop, size) for record in bar)
     num_objects = []
     counted = (_counted(record, spec, num_objects) for record in stored)
-    head = list(itertools.islice(counted, 1))
-    if not head:
-      sources = ", ".join(map(str, files))
-      if not i:
-        raise DataError(f"{sources} holds no record: get or generate it anew")
-      raise DataError(f"{sources}: no record is left for {name}: take fewer shards")
-    count = write_records(name, itertools.chain(head, counted), spec, layout)
+    count = write_records(name, counted, spec, layout)
     RecordFile(name).write_index(
       num_records=count,
       dataset=spec.name,
@@ -100,6 +97,25 @@ def recode(
       **(first if i == 0 else {}),
     )
   return names
+
+
+def _refuse_to_overwrite(paths, names):
+  """Raises DataError if what is to be written is to be read: every shard reads all files anew."""
+  for place in itertools.chain.from_iterable((name, f"{name}.partial") for name in names):
+    if os.path.exists(place) and any(os.path.samefile(path, place) for path in paths):
+      raise DataError(f"{place} is one of the files to read: choose another --out")
+
+
+def _refuse_empty_shards(files, spec, names, num):
+  """Raises DataError unless there is a record for each of the files to write."""
+  wanted = len(names) if num is None else min(len(names), num)
+  found = sum(1 for _ in itertools.islice(_decoded(files, spec), wanted))
+  if found == len(names):
+    return
+  sources = ", ".join(file.path for file in files)
+  if not found:
+    raise DataError(f"{sources} holds no record: get or generate it anew")
+  raise DataError(f"{sources}: no record is left for {names[found]}: take fewer shards")
 
 
 def _first_scene(files, spec):
@@ -112,10 +128,18 @@ def _first_scene(files, spec):
 
 
 def _decoded(files, spec):
+  """The records, all of them as large as the first, whatever size they were made at."""
+  sizes, size = (), None
   for file in files:
     for number, payload in file:
+      where = f"{file.path}, record {number}"
       try:
-        decoded = decode(payload, spec, where=f"{file.path}, record {number}")
+        sizes = sizes or stored_sizes(payload)
+        decoded = decode(payload, spec, sizes, where=where)
+        met = decoded["image"].shape[-3:-1]
+        size = size or met
+        if met != size:
+          raise DataError(f"{where}: image is {by(met)}, the first one is {by(size)}")
       except DataError:
         if file.on_error == "raise":
           raise

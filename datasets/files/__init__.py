@@ -14,6 +14,7 @@ from datasets.files.codec import (
   mask_from_labels,
   stored_factors,
   stored_features,
+  stored_sizes,
 )
 from datasets.files.finding import find_files, how_to_get, sized_name
 from datasets.files.framing import compression_of
@@ -41,5 +42,6 @@ __all__ = [
   "sized_name",
   "stored_factors",
   "stored_features",
+  "stored_sizes",
   "write_records",
 ]

@@ -18,6 +18,7 @@ and the file as a whole is not compressed. So every record can be reached, read 
 by itself. Both layouts, and any compression, are recognised from the file, not from its name.
 """
 
+import contextlib
 import hashlib
 import zlib
 
@@ -114,6 +115,13 @@ def stored_factors(spec) -> dict:
   if spec.stores_visibility:
     stored["visibility"] = Factor("continuous")
   return stored
+
+
+def stored_sizes(payload: bytes) -> tuple[tuple[int, int], ...]:
+  """((H, W),) of a compact record, which may have been made at any size; () where none is said."""
+  with contextlib.suppress(ValueError, IndexError, KeyError):
+    return (tuple(int(n) for n in decode_example(payload)["image/shape"][-3:-1]),)
+  return ()
 
 
 def decode(payload: bytes, spec, sizes=(), where: str = "record") -> dict:

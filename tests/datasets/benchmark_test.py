@@ -2,7 +2,8 @@
 
 import pytest
 
-from datasets import benchmark
+from datasets import benchmark, generate
+from datasets.specs import get_spec
 
 
 def test_the_table(files, capsys, monkeypatch):
@@ -16,8 +17,6 @@ def test_the_table(files, capsys, monkeypatch):
 
 
 def test_a_way_of_reading_counts_its_scenes(files):
-  from datasets.specs import get_spec
-
   spec = get_spec("tetrominoes_quick")
   for speed in (
     benchmark.speed(spec, str(files["compact"]), 40, batch_size=8),
@@ -27,3 +26,18 @@ def test_a_way_of_reading_counts_its_scenes(files):
     assert speed.cost > 0
   with pytest.raises(SystemExit):
     benchmark.main(["no such file"])
+
+
+def test_files_of_any_size(tmp_path, monkeypatch):
+  shapes = []
+
+  def rate(dataset, num):
+    shapes.append(next(iter(dataset))["image"].shape[1:])
+    return benchmark.Speed(1.0, 1.0)
+
+  monkeypatch.setattr(benchmark, "_rate", rate)
+  path = generate.generate("tetrominoes", 3, tmp_path, image_size=20, block_size=4)
+  assert benchmark.measure(get_spec("tetrominoes"), path, num=3, rounds=1).keys() == {
+    "tf.io", "released", "compact", "memory"
+  }  # fmt: skip
+  assert set(shapes) == {(20, 20, 3)}

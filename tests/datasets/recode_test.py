@@ -8,7 +8,7 @@ import pytest
 
 import datasets
 from datasets import files as records
-from datasets import recode
+from datasets import generate, recode
 from datasets.generators import multi_dsprites, shapes
 from tests.datasets.helpers import SPEC, assert_equal, flip, offset_of, read, stored
 
@@ -27,6 +27,30 @@ def test_recode_crops_and_resizes_as_the_pipeline_does(tmp_path):
   assert one["image"].shape == two["image"].shape == (1, 128, 128, 3)
   np.testing.assert_allclose(one["image"], two["image"], atol=0.5 / 255 + 1e-5)  # rounded to uint8
   np.testing.assert_array_equal(one["mask"], two["mask"])
+
+
+def test_recode_takes_files_of_any_size(tmp_path):
+  generate.generate("tetrominoes", 3, tmp_path, image_size=20, block_size=4, layout="compact")
+  generate.generate("tetrominoes", 3, tmp_path)
+  small, usual = (str(tmp_path / f"tetrominoes_train{n}.tfrecords") for n in ("_20x20", ""))
+  recode.main([small, "--out", str(tmp_path / "a"), "--dataset", "tetrominoes"])
+  form, order = datasets.Form(image_size=(20, 20)), datasets.Order(shuffle=False)
+  one, two = (
+    next(
+      iter(
+        datasets.load(
+          datasets.get_spec("tetrominoes"), p, split="all", batch_size=3, form=form, order=order
+        )
+      )
+    )
+    for p in (small, str(tmp_path / "a"))
+  )
+  np.testing.assert_array_equal(one["image"], two["image"])
+  np.testing.assert_array_equal(one["mask"], two["mask"])
+  for mixed, first in (([small, usual], "20 x 20"), ([usual, small], "35 x 35")):
+    with pytest.raises(datasets.DataError, match=rf"record 0: image is .*{first}"):
+      recode.recode("tetrominoes", mixed, str(tmp_path / "b"))
+  assert not list(tmp_path.glob("b*"))
 
 
 def test_recode_keeps_black_and_white(tmp_path):
@@ -58,6 +82,57 @@ def test_recode_shards_and_skips(files, tmp_path):
     recode.recode(SPEC, files["compact"], out)
   with pytest.raises(datasets.DataError, match="is one of the files to read"):
     recode.recode(SPEC, files["released"], str(files["released"]))
+
+
+def _contents(folder):
+  return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+  ("sources", "out", "shards"),
+  [
+    (["x-*-of-00003"], "x", 3),  # its second pass would read what the first had replaced
+    (["x-00002-of-00003"], "x", 3),
+    (["x-*-of-00003"], "x-00001-of-00003", 1),
+    (["again/x-00001-of-00003"], "x", 3),
+    (["other", "hard"], "x", 3),
+    (["x-*-of-00003"], "again/soft", 1),
+    (["cut.partial"], "cut", 1),  # what an interrupted program left: our own name while writing
+    (["cut-00001-of-00002.partial"], "cut", 2),
+  ],
+)
+def test_what_is_read_is_never_written(files, tmp_path, sources, out, shards):
+  folder = tmp_path / "folder"
+  folder.mkdir()
+  recode.recode(SPEC, files["compact"], folder / "x", shards=3)
+  (folder / "again").symlink_to(folder)
+  (folder / "soft").symlink_to("x-00000-of-00003")
+  (folder / "hard").hardlink_to(folder / "x-00002-of-00003")
+  for name in ("other", "cut.partial", "cut-00001-of-00002.partial"):
+    (folder / name).write_bytes(files["compact"].read_bytes())
+  before = _contents(folder)
+  with pytest.raises(datasets.DataError, match="is one of the files to read: choose another --out"):
+    recode.recode(SPEC, [str(folder / name) for name in sources], folder / out, shards=shards)
+  assert _contents(folder) == before
+
+
+def test_a_shard_without_a_record_is_refused_before_any_is_written(files, tmp_path):
+  folder = tmp_path / "folder"
+  folder.mkdir()
+
+  def refused(shard, **kwargs):
+    with pytest.raises(datasets.DataError, match=f"left for .*/x-{shard:05}-of-.* fewer shards"):
+      recode.recode(SPEC, files["compact"], folder / "x", **kwargs)
+    assert not list(folder.iterdir())
+
+  refused(20, shards=21)
+  refused(2, shards=3, num=2)
+  data = files["compact"].read_bytes()
+  flip(files["compact"], offset_of(files["compact"], 7) + 100)
+  refused(19, shards=20, on_error="skip")
+  files["compact"].write_bytes(data)
+  names = recode.recode(SPEC, files["compact"], folder / "x", shards=20)
+  assert [len(read(SPEC, name)) for name in names] == [1] * 20
 
 
 @pytest.mark.parametrize("name", ["recode", "inspect", "benchmark"])
