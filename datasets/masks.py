@@ -232,6 +232,8 @@ def _object(picture, path):
       alpha = np.asarray(picture.convert("RGBA"))[..., 3]
       if alpha.min() < alpha.max():
         return alpha >= 128
-    values = np.asarray(picture.convert("L") if picture.mode in ("P", "PA", "LA") else picture)
+    if picture.mode not in ("1", "L", "F") and not picture.mode.startswith("I"):
+      picture = picture.convert("RGB")  # opacity, ink and chroma are channels, but no brightness
+    values = np.asarray(picture)  # uint8 [H, W, 3], or [H, W] of any type
     values = values.max(axis=-1) if values.ndim == 3 else values
     return values > values.max() / 2  # 0 and 1, 0 and 255, 0 and 65535 alike

@@ -136,6 +136,36 @@ def test_a_file_for_each_object(form, tmp_path):
   assert mask.names == ["2.png", "10.png"]
 
 
+@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.given(
+  inside=st.lists(st.booleans(), min_size=12, max_size=12).filter(any),
+  mode=st.sampled_from(
+    ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I", "F"]
+  ),
+  high=st.integers(100, 255),
+  low=st.integers(0, 40),
+)
+def test_an_opaque_object_is_where_it_is_bright(tmp_path_factory, inside, mode, high, low):
+  """Whatever else a pixel stores: opacity that is the same everywhere, ink, or chroma."""
+  folder = tmp_path_factory.getbasetemp() / "bright"
+  folder.mkdir(exist_ok=True)
+  inside = np.array(inside).reshape(3, 4)
+  gray = np.where(inside, high, low).astype(np.uint8)
+  if mode in ("I;16", "I", "F", "1"):
+    dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32, "1": bool}[mode]
+    picture = Image.fromarray(inside if mode == "1" else gray.astype(dtype))
+  elif mode in ("P", "PA"):
+    picture = Image.fromarray(inside.astype(np.uint8))
+    picture.putpalette([low] * 3 + [high] * 3)
+    picture = picture.convert(mode)
+  else:
+    picture = Image.fromarray(np.stack([gray] * 3, -1)).convert(mode)
+  picture.save(folder / "0.tif")
+  with Image.open(folder / "0.tif") as stored:
+    assert stored.mode == mode
+  np.testing.assert_array_equal(masks.read(folder).labels, inside)
+
+
 def test_objects_that_overlap_or_are_empty(tmp_path):
   inside = [np.zeros([4, 4], np.uint8) for _ in range(4)]
   inside[0][:2], inside[1][1:3], inside[3][:3, 2:] = 255, 255, 255  # 2 is empty
