@@ -13,6 +13,8 @@ from datasets.errors import DataError
 from datasets.files import framing
 from datasets.files.writing import replacing
 
+_LARGE = 1 << 26  # bytes of a file of which it takes seconds to count the records
+
 
 class RecordFile:
   """One TFRecord file.
@@ -122,8 +124,7 @@ class RecordFile:
       with open(self.path, "rb") as file:
         state = os.fstat(file.fileno())
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-      identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
-      found, reason = _locate(self.path, identity)
+      found, reason = _locate(self.path, _identity(state))
       if reason:
         self._pass_over(len(found), reason)
         self.lost_from = len(found)
@@ -148,30 +149,75 @@ class RecordFile:
   def count(self, limit: int | None = None, progress=None) -> int:
     """How many records the file holds; a compressed file without an index is read for it.
 
+    What was found is remembered: in this process, and in the index where it took long.
+
     Args:
       limit: stop counting here.
       progress: called with a sentence before a file has to be read through.
     """
     if self.random_access:
       return len(self.offsets())
-    if index := self.index():
+    index = self.index() or {}
+    if "num_records" in index:
       return index["num_records"]
-    large = os.path.getsize(self.path) > 1 << 26
-    if progress and large:
-      progress(f"counting the records of {self.path}, once: it has no index")
-    number = 0
+    if limit is not None and limit <= index.get("at_least", 0):
+      return limit
+    known = _counted(self.path, _identity(os.stat(self.path)))
+    if not known.covers(limit):
+      large = os.path.getsize(self.path) > _LARGE
+      if progress and large:
+        progress(f"counting the records of {self.path}: no index tells their number")
+      known.count(framing.frames(self.path, self.compression), limit)
+      if large and not known.damage:  # it took long enough to be remembered
+        found = {"num_records" if known.whole else "at_least": known.number}
+        self.write_index(**{**index, **found})
+    if limit is not None and limit <= known.number:
+      return limit
+    if known.damage:
+      self._pass_over(known.number, known.damage)
+      self.lost_from = known.number
+    return known.number
+
+
+class _Count:
+  """What is known of how many records a file holds.
+
+  Attributes:
+    number: so many there are at least.
+    whole: whether these are all that can be read.
+    damage: why there are no more, "" where it is the end of the file.
+  """
+
+  def __init__(self):
+    self.number, self.whole, self.damage = 0, False, ""
+
+  def covers(self, limit: int | None) -> bool:
+    return self.whole or (limit is not None and limit <= self.number)
+
+  def count(self, frames, limit: int | None):
+    """Goes through the records, to number `limit` at most."""
+    number, whole, damage = 0, False, ""
     try:
-      for _ in framing.frames(self.path, self.compression):
-        number += 1
-        if limit is not None and number >= limit:
-          return number
-    except framing.Damage as damage:
-      self._pass_over(number, str(damage))
-      self.lost_from = number
-    else:
-      if large:  # it took long enough to be remembered
-        self.write_index(num_records=number)
-    return number
+      for number, _ in enumerate(frames, 1):
+        if number == limit:
+          break
+      else:
+        whole = True
+    except framing.Damage as error:
+      whole, damage = True, str(error)
+    if not self.whole and (whole or number > self.number):  # not so where another thread went on
+      self.number, self.damage, self.whole = number, damage, whole
+
+
+def _identity(state):
+  """What tells one state of a file from another."""
+  return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=32)
+def _counted(path, identity):
+  """The `_Count` of a file, to be filled; `identity` makes a rewritten file another entry."""
+  return _Count()
 
 
 @functools.lru_cache(maxsize=32)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import datasets
 from datasets import files as records
-from datasets.files import framing
+from datasets.files import framing, record_file
 from tests.datasets.helpers import SPEC, assert_equal, error_of, flip, offset_of, read
 
 
@@ -117,6 +117,65 @@ def test_records_are_located_once_for_every_state_of_a_file(files, monkeypatch):
   data = files["compact"].read_bytes()
   files["compact"].write_bytes(data[: int(first[10][0]) - 12])
   assert len(records.RecordFile(files["compact"]).offsets()) == 10
+
+
+@pytest.fixture
+def counting(files, monkeypatch):
+  """A gzipped file that passes for a large one, and what was read of it so far."""
+  read, original = [], framing.frames
+
+  def frames(*args):
+    for number, frame in enumerate(original(*args)):
+      read.append(number)
+      yield frame
+
+  monkeypatch.setattr(framing, "frames", frames)
+  monkeypatch.setattr(record_file, "_LARGE", 0)
+  record_file._counted.cache_clear()
+  return files["released"], read
+
+
+def test_a_limited_count_is_remembered_by_the_process(counting, monkeypatch):
+  path, read = counting
+  monkeypatch.setattr(records.RecordFile, "write_index", lambda self, **values: None)
+  said = []
+  for limit in (12, 12, 5):
+    assert records.RecordFile(path).count(limit, progress=said.append) == limit
+  assert (len(said), len(read)) == (1, 12)
+  assert records.RecordFile(path).count(15, progress=said.append) == 15
+  assert (len(said), len(read)) == (2, 27)
+  for limit in (None, None, 30):
+    assert records.RecordFile(path).count(limit) == 20
+  assert records.RecordFile(path).count(7) == 7
+  assert len(read) == 47
+  path.write_bytes(path.read_bytes() + gzip.compress(b""))  # another state of the file
+  assert records.RecordFile(path).count(3) == 3
+  assert len(read) == 50
+
+
+def test_a_limited_count_is_remembered_by_the_index(counting):
+  path, read = counting
+  records.RecordFile(path).write_index(fingerprint="kept")
+  for limit, passed in ((12, 12), (12, 12), (5, 12), (None, 32), (30, 32)):
+    record_file._counted.cache_clear()  # as in another process
+    assert records.RecordFile(path).count(limit) == (limit if limit in (5, 12) else 20)
+    assert len(read) == passed
+  assert records.RecordFile(path).index()["fingerprint"] == "kept"
+  assert records.RecordFile(path).index()["num_records"] == 20
+
+
+def test_damage_is_told_again_by_a_count_that_is_remembered(counting):
+  path, read = counting
+  path.write_bytes(path.read_bytes()[:-200])
+  for _ in range(2):
+    file = records.RecordFile(path, on_error="skip")
+    number = file.count()
+    assert 0 < number < 20
+    assert (file.skipped, file.lost_from) == ([number], number)
+    with pytest.raises(datasets.DataError, match=f"record {number}: .* ends too early"):
+      records.RecordFile(path).count()
+  assert len(read) == number
+  assert records.RecordFile(path).index() is None
 
 
 def test_a_file_without_records(tmp_path):
