@@ -10,6 +10,7 @@ again, when it goes on where it was. Until it is whole the file is called `....p
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -42,7 +43,8 @@ def generate(
     num: number of records.
     out: the folder; made if it is not there.
     seed: any non-negative integer.
-    workers: number of processes.
+    workers: number of processes; a script that wants several calls this under
+      `if __name__ == "__main__":`, for each of them runs the script up to there.
     layout: "compact" or "released".
     file_name: instead of the usual one, under which `datasets.load` finds the file.
     progress: whether to show a bar (terminal) or lines (elsewhere) on the standard error output.
@@ -52,8 +54,8 @@ def generate(
     The path of the file.
 
   Raises:
-    DataError: a wrong value; an existing file made otherwise; a disk that is full. A file that
-      another process is making is waited for.
+    DataError: a wrong value; an existing file made otherwise; a disk that is full; a worker that
+      was killed. A file that another process is making is waited for.
   """
   spec = get_spec(spec) if isinstance(spec, str) else spec
   known = parameters_of(spec)
@@ -83,6 +85,9 @@ def generate(
   }
   recipe = json.loads(json.dumps(recipe))  # as it will be read back: tuples become lists
   call = {**spec.parameters, **parameters, **({"variant": spec.variant} if spec.variant else {})}
+  # A worker runs the script that called us, and would wait for its parent, which waits for it.
+  if getattr(multiprocessing.current_process(), "_inheriting", False) and not os.path.exists(path):
+    raise DataError('call generate under `if __name__ == "__main__":`')
   with chunks.alone(path):
     if os.path.exists(path):
       index = files.RecordFile(path).index() or {}
@@ -139,7 +144,10 @@ def main(argv=None):
       first.add_argument("name")
       first.add_argument("--variant", default="")
       first.exit_on_error = False
-      known, _ = first.parse_known_args(argv)
+      try:
+        known, _ = first.parse_known_args(argv)
+      except argparse.ArgumentError as error:
+        parser.error(str(error))
       spec = get_spec(known.name, known.variant)
       _add_parameters(parser, spec)
     args = vars(parser.parse_args(argv))

@@ -5,10 +5,9 @@ A file is a pure function of its recipe. Until it is whole it is called `<path>.
 """
 
 import contextlib
+import errno
 import json
-import multiprocessing
 import os
-import signal
 import sys
 import time
 
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from datasets import files
 from datasets.errors import DataError
-from datasets.generators import generator_of
+from datasets.generators import generator_of, workers
 
 
 class _Jobs:
@@ -75,7 +74,7 @@ def alone(path):
     lock.release()
 
 
-def write(path, spec, num, recipe, parameters, workers=1, progress=True) -> list[int]:
+def write(path, spec, num, recipe, parameters, num_workers=1, progress=True) -> list[int]:
   """Writes what is missing of `<path>.partial`, then renames it.
 
   Args:
@@ -85,15 +84,15 @@ def write(path, spec, num, recipe, parameters, workers=1, progress=True) -> list
     recipe: what the file is a function of, as JSON gives it back, with "seed" and "layout"; the
       first line of the log. A line [bytes, objects of each scene] for each chunk follows.
     parameters: of the generator.
-    workers: number of processes.
+    num_workers: number of processes.
     progress: whether to tell how far it is.
 
   Returns:
     The number of objects of each scene.
 
   Raises:
-    DataError: the disk is full, or cannot be written to; or a parameter is wrong, and nothing is
-      left behind.
+    DataError: the disk is full, or cannot be written to, or a worker was killed: what is there is
+      gone on with; or a parameter is wrong. Where no chunk was done nothing is left behind.
   """
   jobs = _Jobs(
     spec, generator_of(spec).CHUNK_SIZE, num, recipe["seed"], recipe["layout"], parameters
@@ -102,18 +101,19 @@ def write(path, spec, num, recipe, parameters, workers=1, progress=True) -> list
   ends, num_objects = _resume(partial, log, jobs, recipe)
   done = len(num_objects)
   bar = _Progress(os.path.basename(path), done, jobs.num, progress)
+  chunks = range(len(ends), len(jobs))
+  made = workers.ordered(jobs, chunks, min(num_workers, len(chunks)))
   try:
     with (
       open(partial, "r+b" if ends else "wb") as data,
       open(log, "a" if ends else "w") as journal,
-      _pool(min(workers, len(jobs) - len(ends))) as pool,
+      contextlib.closing(made),
     ):
       data.truncate(ends[-1] if ends else 0)
       data.seek(0, os.SEEK_END)
       if not ends:
         journal.write(json.dumps(recipe) + "\n")
-      chunks = range(len(ends), len(jobs))
-      for blob, objects in pool.imap(jobs, chunks) if pool else map(jobs, chunks):
+      for blob, objects in made:
         data.write(blob)
         data.flush()
         num_objects.extend(objects)
@@ -127,9 +127,10 @@ def write(path, spec, num, recipe, parameters, workers=1, progress=True) -> list
         os.remove(name)
     raise
   except OSError as error:
+    remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "put that right"
     raise DataError(
-      f"{partial}: {error.strerror or error} at record {len(num_objects):,} of {jobs.num:,}: make "
-      "room and run the same command again, it goes on from there"
+      f"{error.filename or partial}: {error.strerror or error} at record {len(num_objects):,} of "
+      f"{jobs.num:,}: {remedy} and run the same command again, it goes on from there"
     ) from error
   finally:
     bar.close()
@@ -159,19 +160,6 @@ def _resume(partial, log, jobs, recipe):
       journal.writelines(lines)
     os.replace(log + ".new", log)
   return ends, num_objects
-
-
-@contextlib.contextmanager
-def _pool(workers):
-  if workers <= 1:
-    yield None
-    return
-  # spawn: the parent may hold TensorFlow or threads, which do not survive a fork.
-  context = multiprocessing.get_context("spawn")
-  with context.Pool(
-    workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-  ) as p:
-    yield p
 
 
 class _Progress:

@@ -12,8 +12,10 @@ the IDX file of the images, with that of the labels beside it, gzipped or not); 
 scikit-learn's 1,797 digits of 8 x 8 pixels, enlarged.
 """
 
+import contextlib
 import functools
 import gzip
+import math
 import os
 
 import numpy as np
@@ -46,6 +48,7 @@ COEFFICIENTS = np.array(
   ]
 )
 _MNIST_SIZE, _DIGIT_SIZE = 28, 20  # pixels of a picture of MNIST, and of the digit in its middle
+_NUM_CLASSES = 10
 
 
 def textures(image_size: int, phase, code) -> np.ndarray:
@@ -64,14 +67,56 @@ def textures(image_size: int, phase, code) -> np.ndarray:
   return 0.5 + 0.5 * np.cos(2 * np.pi * turns + np.reshape(phase, (-1, 1, 1)))
 
 
+@contextlib.contextmanager
+def _reading(path):
+  """Tells of a file that is not what its name says in one sentence."""
+  try:
+    yield
+  except DataError:
+    raise
+  except Exception as error:  # gzip, zlib, lzma, zipfile and NumPy have each their own
+    reason = getattr(error, "strerror", None) or error
+    raise DataError(f"{path} cannot be read as MNIST: {reason}") from error
+
+
 def _read_idx(path):
-  with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
+  with _reading(path), (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
     data = file.read()
-  rank = data[3] if data[:3] == b"\0\0\x08" else 0
-  shape = np.frombuffer(data, ">u4", rank, 4) if rank else ()
-  if not rank or len(data) != 4 + 4 * rank + int(np.prod(shape)):
+  rank = data[3] if data[:3] == b"\0\0\x08" and len(data) > 3 else 0
+  whole = rank > 0 and 4 + 4 * rank <= len(data)
+  shape = np.frombuffer(data, ">u4", rank, 4).tolist() if whole else ()
+  if not whole or len(data) != 4 + 4 * rank + math.prod(shape):
     raise DataError(f"{path} is no IDX file of bytes, or cut off")
   return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def _read_npz(path):
+  with _reading(path), np.load(path) as file:
+    if "x_train" not in file or "y_train" not in file:
+      raise DataError(f"{path} holds {', '.join(file)}, wanted x_train and y_train")
+    return file["x_train"], file["y_train"]
+
+
+def _read(path):
+  """Images uint8 [n, H, W] and classes int [n] of a copy of MNIST."""
+  if not os.path.exists(path):
+    raise DataError(f"{path} does not exist: give an .npz or IDX file of MNIST with --mnist")
+  if path.endswith(".npz"):
+    images, classes = _read_npz(path)
+  else:
+    labels = path.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
+    if labels == path or not os.path.exists(labels):
+      raise DataError(f"found no file of labels for {path}: wanted ...labels-idx1-ubyte beside it")
+    images, classes = _read_idx(path), _read_idx(labels)
+  if images.ndim != 3 or not images.size or classes.shape != images.shape[:1]:
+    raise DataError(
+      f"{path}: expected images [n, H, W] and n classes, got {images.shape}, {classes.shape}"
+    )
+  if images.dtype != np.uint8:
+    raise DataError(f"{path}: expected images uint8 from 0 to 255, got {images.dtype}")
+  if classes.dtype.kind not in "iu" or classes.min() < 0 or classes.max() >= _NUM_CLASSES:
+    raise DataError(f"{path}: expected classes that are whole numbers from 0 to {_NUM_CLASSES - 1}")
+  return images, classes
 
 
 @functools.cache
@@ -85,21 +130,9 @@ def _digits(mnist, size):
     images, classes = np.zeros((len(small), _MNIST_SIZE, _MNIST_SIZE), np.uint8), bunch.target
     edge = (_MNIST_SIZE - _DIGIT_SIZE) // 2
     images[:, edge:-edge, edge:-edge] = _resized(small, _DIGIT_SIZE)
-  elif not os.path.exists(mnist):
-    raise DataError(f"{mnist} does not exist: give an .npz or IDX file of MNIST with --mnist")
-  elif mnist.endswith(".npz"):
-    with np.load(mnist) as file:
-      if "x_train" not in file or "y_train" not in file:
-        raise DataError(f"{mnist} holds {', '.join(file)}, wanted x_train and y_train")
-      images, classes = file["x_train"], file["y_train"]
   else:
-    labels = mnist.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
-    if labels == mnist or not os.path.exists(labels):
-      raise DataError(f"found no file of labels for {mnist}: wanted ...labels-idx1-ubyte beside it")
-    images, classes = _read_idx(mnist), _read_idx(labels)
-  if images.ndim != 3 or len(images) != len(classes):
-    raise DataError(f"expected images [n, H, W] and n classes, got {images.shape}, {classes.shape}")
-  return _resized(images, size), np.asarray(classes).astype(np.int64)
+    images, classes = _read(mnist)
+  return _resized(images, size), classes.astype(np.int64)
 
 
 def _resized(images, size):

@@ -3,8 +3,12 @@
 import errno
 import gzip
 import hashlib
+import multiprocessing
 import os
 import pathlib
+import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent import futures
@@ -137,6 +141,60 @@ def test_a_full_disk_leaves_no_file_under_the_final_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+  ("number", "says"),
+  [
+    (errno.EDQUOT, f"{os.strerror(errno.EDQUOT)} at record 0 of 30: make room and run"),
+    (errno.EIO, f"{os.strerror(errno.EIO)} at record 0 of 30: put that right and run"),
+  ],
+)
+def test_room_is_asked_for_only_where_it_is_wanting(tmp_path, monkeypatch, number, says):
+  def failing(payloads, layout):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(records, "seal", failing)
+  with pytest.raises(datasets.DataError, match=says):
+    _make(tmp_path, num=30)
+
+
+def test_a_killed_worker_ends_the_command(tmp_path):
+  with futures.ThreadPoolExecutor(1) as pool:
+    one = pool.submit(_make, tmp_path, num=20_000, workers=2)
+    while not (workers := multiprocessing.active_children()):
+      assert not one.done()
+      time.sleep(0.01)
+    os.kill(workers[0].pid, signal.SIGKILL)
+    with pytest.raises(datasets.DataError, match=r"a worker process was killed .* fewer --workers"):
+      one.result(60)
+  assert not multiprocessing.active_children()
+  assert not [name for name in os.listdir(tmp_path) if name.endswith(".tfrecords")]
+
+
+_UNGUARDED = """
+from datasets.generate import generate
+print(generate("tetrominoes_quick", 20, "whole"))
+print(generate("tetrominoes_quick", 1200, "data", workers=2))
+"""
+
+
+def test_a_script_without_a_guard_ends_with_a_sentence(tmp_path):
+  (tmp_path / "script.py").write_text(_UNGUARDED)
+  ended = subprocess.run(
+    [sys.executable, "script.py"],
+    cwd=tmp_path,
+    env={**os.environ, "PYTHONPATH": os.getcwd()},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert ended.returncode == 1
+  assert 'DataError: call generate under `if __name__ == "__main__":`' in ended.stderr
+  assert "DataError: a worker process ended before its work was done" in ended.stderr
+  # The workers found the first file whole and went on to the second, which they did not begin.
+  assert set(ended.stdout.split()) == {"whole/tetrominoes_quick.tfrecords"}
+  assert os.listdir(tmp_path / "data") == []
+
+
+@pytest.mark.parametrize(
   ("arguments", "says"),
   [
     (["tetromino", "--num", "3"], 'did you mean "tetrominoes"?'),
@@ -147,6 +205,7 @@ def test_a_full_disk_leaves_no_file_under_the_final_name(tmp_path, monkeypatch):
     (["tetrominoes", "--num", "x"], "invalid int value"),
     (["cater_train", "--num", "3"], "no generator"),
     (["--num", "3"], "name"),
+    (["multi_dsprites", "--num", "3", "--variant"], "argument --variant: expected one argument"),
     (["tetrominoes", "--num", "3", "--seed", "-1"], "seed must be at least 0, got -1"),
     (["multi_dsprites", "--num", "3", "--image-size", "0"], "image_size must be at least 1, got 0"),
     (["shapes", "--num", "3", "--image-size", "-1"], "image_size must be at least 1, got -1"),

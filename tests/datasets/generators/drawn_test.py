@@ -1,11 +1,15 @@
 """The drawn data sets against their rules, the tests of which need no renderer."""
 
+import gzip
+import io
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import datasets
 from datasets import files as records
+from datasets import generate
 from datasets.generators import multi_dsprites, shapes, tetrominoes, textured_mnist
 
 MODULES = {
@@ -209,6 +213,63 @@ def test_textured_mnist_reads_a_copy_of_mnist(tmp_path):
     np.testing.assert_array_equal(made[0][key], made[1][key])
   with pytest.raises(ValueError, match="does not exist"):
     textured_mnist.generate_chunk(0, 0, mnist=str(tmp_path / "no.npz"))
+
+
+_PICTURES, _CLASSES = np.full((50, 28, 28), 200, np.uint8), np.arange(50) % 10
+
+
+def _npz(images=_PICTURES, classes=_CLASSES, damage=None):
+  file = io.BytesIO()
+  np.savez_compressed(file, x_train=images, y_train=classes)
+  data = bytearray(file.getvalue())
+  if damage:
+    data[damage] ^= 0xFF
+  return bytes(data)
+
+
+@pytest.mark.parametrize(
+  ("name", "data", "says"),
+  [
+    ("images-idx3-ubyte.gz", bytes(20), "Not a gzipped file"),
+    ("images-idx3-ubyte.gz", gzip.compress(bytes(500))[:-9], "ended before"),
+    ("images-idx3-ubyte.gz", b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "Error -3"),
+    ("images-idx3-ubyte", b"\0\0\x08", "is no IDX file"),
+    ("images-idx3-ubyte", b"\0\0\x08\x03" + bytes(4), "is no IDX file"),
+    ("m.npz", b"", "cannot be read as MNIST"),
+    ("m.npz", b"no archive" * 9, "cannot be read as MNIST"),
+    ("m.npz", _npz()[:-30], "cannot be read as MNIST: File is not a zip file"),
+    ("m.npz", _npz(damage=70), "cannot be read as MNIST"),
+    ("m.npz", _npz(np.array([None] * 50)), "cannot be read as MNIST: Object arrays"),
+    ("m.npz", _npz(_PICTURES / 255), "expected images uint8 from 0 to 255, got float64"),
+    ("m.npz", _npz(_PICTURES, _CLASSES / 2), "expected classes that are whole numbers"),
+    ("m.npz", _npz(_PICTURES, _CLASSES + 1), "from 0 to 9"),
+    ("m.npz", _npz(_PICTURES, np.eye(10)[_CLASSES]), "and n classes, got (50, 28, 28), (50, 10)"),
+    ("m.npz", _npz(_PICTURES[:0], _CLASSES[:0]), "expected images [n, H, W]"),
+  ],
+)
+def test_what_is_no_mnist_is_told_in_a_sentence(tmp_path, name, data, says):
+  path = tmp_path / name
+  path.write_bytes(data)
+  (tmp_path / name.replace("images-idx3", "labels-idx1")).write_bytes(data)
+  with pytest.raises(datasets.DataError) as raised:
+    textured_mnist.generate_chunk(0, 0, mnist=str(path))
+  assert says in str(raised.value)
+  assert str(path) in str(raised.value)
+  assert "\n" not in str(raised.value)
+
+
+def test_a_wrong_mnist_is_not_told_as_a_full_disk(tmp_path, capsys):
+  path = tmp_path / "images-idx3-ubyte.gz"
+  path.write_bytes(bytes(20))
+  (tmp_path / "labels-idx1-ubyte.gz").write_bytes(bytes(20))
+  with pytest.raises(SystemExit):
+    generate.main(
+      f"textured_mnist --num 10 --workers 1 --mnist {path} --out {tmp_path / 'made'}".split()
+    )
+  message = capsys.readouterr().err
+  assert f"{path} cannot be read as MNIST: Not a gzipped file" in message
+  assert "make room" not in message
+  assert not list((tmp_path / "made").iterdir())
 
 
 def test_textured_mnist_distributions(chunks):
