@@ -75,11 +75,11 @@ class Source:
     known = self.files[0].index() or {}
     if "fingerprint" in known:
       return known["fingerprint"]
-    for number in range(self.count()):  # one by one: a block has thousands
-      for items in self.blocks(number, number + 1):
-        scenes = self.decode(items)
-        if len(scenes["image"]):
-          return files.fingerprint(scenes["image"][0])
+    for file in self.files:  # no further than needed: a whole file may take hours
+      for number, payload in file:
+        scene = self._decode(file, number, payload)
+        if scene is not None:
+          return files.fingerprint(scene["image"])
     raise DataError(f"{self.files[0].path} holds no readable record: get or generate it anew")
 
   def _file(self, number):

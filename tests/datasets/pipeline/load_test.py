@@ -14,6 +14,7 @@ import datasets
 from datasets import files as records
 from datasets.generators import multi_dsprites, tetrominoes
 from datasets.pipeline.order import Batches
+from datasets.pipeline.source import Source
 from tests.datasets.helpers import SPEC, stored
 
 TETRIS = datasets.get_spec("tetrominoes_quick")
@@ -491,3 +492,12 @@ def test_real_records_load(reference):
 @pytest.mark.parametrize(("layout", "cache"), WAYS)
 def test_no_tuner_whose_next_round_the_end_of_an_iterator_could_wait_for(records_of, layout, cache):
   assert load(records_of[layout], cache=cache).options().autotune.enabled is False
+
+
+def test_a_fingerprint_takes_the_first_scene_and_no_count(records_of, monkeypatch):
+  def count(*_, **__):
+    raise AssertionError("the whole file was read")
+
+  monkeypatch.setattr(records.RecordFile, "count", count)
+  found = {Source(TETRIS, records_of[name]).fingerprint() for name in records_of}
+  assert len(found) == 1
