@@ -43,7 +43,7 @@ class Evaluator:
     self._model, self._num_iterations, self._num_slots = model, num_iterations, num_slots
     self._num_background = num_background
     self._seed = tf.constant([seed, 1], tf.int32)
-    self._run = tf.function(self._decodes, reduce_retracing=True, autograph=False)
+    self._run = unroll.Compiled(self._decodes)
 
   def __call__(
     self, batches: Iterable[Mapping[str, Any]], first_index: int = 0
@@ -73,7 +73,7 @@ class Evaluator:
 
     def run(number):
       seed = starts.start_seed(self._seed, number)
-      energy, scores = self._run(batch, seed, tf.constant(first_index))
+      energy, scores = self._run(batch["image"], batch, seed, tf.constant(first_index))
       return energy.numpy(), {name: value.numpy() for name, value in scores.items()}
 
     scores = starts.best_start(run, self._model.config.num_starts, axis=1)

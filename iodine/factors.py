@@ -10,6 +10,8 @@ from sklearn import ensemble, linear_model, pipeline, preprocessing
 
 from iodine.matching import match_slots
 
+PENALTIES = np.logspace(-8, 6, 15)  # of ridge regression
+
 __all__ = [
   "DCI",
   "FactorKind",
@@ -253,11 +255,16 @@ def _regress(train, test, name, kind):
 def fit_predict(
   latents: np.ndarray, target: np.ndarray, test_latents: np.ndarray, kind: FactorKind
 ) -> np.ndarray:
-  """Targets of `as_target` predicted linearly, or by logistic regression, for other latents."""
+  """Targets of `as_target` predicted linearly, or by logistic regression, for other latents.
+
+  The linear fit is ridge regression whose penalty is chosen by leaving single rows out: that of
+  least squares where there are many rows, and none that follows noise where latents are more.
+  """
+  if len(target) == 1 or (kind.kind == "categorical" and len(np.unique(target)) == 1):
+    return np.repeat(target[:1], len(test_latents), axis=0)  # there is nothing to choose from
   if kind.kind != "categorical":
-    model = linear_model.LinearRegression()
-  elif len(np.unique(target)) == 1:  # logistic regression wants two classes
-    return np.full(len(test_latents), target[0])
+    ridge = linear_model.RidgeCV(PENALTIES)
+    model = pipeline.make_pipeline(preprocessing.StandardScaler(), ridge)
   else:
     logistic = linear_model.LogisticRegression(C=100.0, max_iter=2000)
     model = pipeline.make_pipeline(preprocessing.StandardScaler(), logistic)
@@ -295,7 +302,9 @@ def score_of(true: np.ndarray, predicted: np.ndarray, kind: FactorKind) -> float
   total = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
   if kind.kind == "angle":  # cosine and sine are one thing
     residual, total = residual.sum(keepdims=True), total.sum(keepdims=True)
-  varies = total > 0
+  varies = np.ptp(true, axis=0) > 0  # the rounded mean of equal values may be another
+  if kind.kind == "angle":
+    varies = varies.any(keepdims=True)
   return float(np.mean(1 - residual[varies] / total[varies])) if varies.any() else float("nan")
 
 

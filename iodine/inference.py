@@ -21,7 +21,7 @@ class Inference:
     num_starts: inferences, of which each image's best is kept; the model's by default.
 
   Raises:
-    UserError: K or T is too small.
+    UserError: K or T is too small; when called, the images are not what the model takes.
   """
 
   def __init__(
@@ -34,7 +34,7 @@ class Inference:
     model.check_counts(num_iterations, num_slots)
     self._num_starts = model.config.num_starts if num_starts is None else num_starts
     self._model, self._num_iterations, self._num_slots = model, num_iterations, num_slots
-    self._run = tf.function(self._infer, reduce_retracing=True, autograph=False)
+    self._run = unroll.Compiled(self._infer)
 
   def __call__(self, images, seed: int = 0, first_index: int = 0) -> SlotOutput:
     """The last decode of images [B, H, W, C] (or sequences [B, T, H, W, C]): NumPy, [B]."""
@@ -45,11 +45,11 @@ class Inference:
     return self._best(images, seed, first_index, keep_all=True)
 
   def _best(self, images, seed, first_index, keep_all):
-    first_index = tf.constant(first_index)
+    images, first_index = self._model.check_images(images), tf.constant(first_index)
 
     def run(number):
       own = starts.start_seed(tf.constant([seed, 1], tf.int32), number)
-      last, kept = self._run(images, own, first_index, keep_all)
+      last, kept = self._run(images, images, own, first_index, keep_all)
       energy = self._model.energy(last.nll, last.terms).numpy()
       return energy, (kept if keep_all else last).numpy()
 

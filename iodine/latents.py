@@ -117,7 +117,7 @@ def traverse(model, z, slot, dimensions, values, only_slot=False):
   Raises:
     ValueError: the slot or a latent does not exist.
   """
-  z = np.asarray(z, np.float32)
+  z = np.asarray(z, getattr(model, "dtype", tf.float32).as_numpy_dtype)
   num_slots, latent_size = z.shape
   if not 0 <= slot < num_slots or not all(0 <= d < latent_size for d in dimensions):
     raise ValueError(
@@ -131,9 +131,9 @@ def traverse(model, z, slot, dimensions, values, only_slot=False):
     changed[:, slot, dimension] = row
     if only_slot:
       means, _ = model.decoder(tf.constant(changed[:, slot : slot + 1]))
-      rows.append(means[:, 0].numpy())
+      rows.append(means[:, 0].numpy().astype(np.float32))
       continue
     means, mask_logits = model.decoder(tf.constant(changed))
     masks = tf.nn.softmax(mask_logits, axis=1)
-    rows.append(reconstruct(masks, means).numpy())
+    rows.append(reconstruct(masks, means).numpy().astype(np.float32))
   return np.stack(rows)

@@ -22,6 +22,20 @@ class Frame(NamedTuple):
   target: tf.Tensor  # [B, H, W, C], what the decode is scored against
 
 
+class Compiled:
+  """A function compiled once for each shape of images; the size of the batch makes no other."""
+
+  def __init__(self, function: Callable):
+    self._function, self._compiled = function, {}
+
+  def __call__(self, images, *arguments):
+    """function(*arguments), where `images` [B, ...] are those among them."""
+    shape = tuple(images.shape[1:])
+    if shape not in self._compiled:
+      self._compiled[shape] = tf.function(self._function, reduce_retracing=True, autograph=False)
+    return self._compiled[shape](*arguments)
+
+
 class Pace(NamedTuple):
   """How long a sequence shows a frame: one iteration in the paper.
 

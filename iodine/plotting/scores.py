@@ -136,7 +136,8 @@ def comparison(
         )
       for x, height, error in zip(at, heights, spread, strict=True):
         if np.isfinite(height):
-          top = max(height + error, 0)
+          top = max(height + (error if np.isfinite(error) else 0), 0)
+          top = min(top, limits[1]) if limits else top
           axis.annotate(
             f"{height + 0.0:.2f}".replace("-0.00", "0.00"), (x, top), (0, 1),
             textcoords="offset points", ha="center", va="bottom", fontsize=fontsize,
@@ -219,15 +220,18 @@ def importances(importance: ArrayLike, names: Sequence[str], *, width: float = C
 
 
 def _agreement(axis, true, predicted):
+  if not len(true):
+    return
   components = true.reshape(len(true), -1), predicted.reshape(len(true), -1)
   for i, (t, p) in enumerate(zip(components[0].T, components[1].T, strict=True)):
     axis.scatter(t, p, s=4, linewidths=0, alpha=0.5, color=PALETTE[i % len(PALETTE)])
-  if true.size:
-    ends = [true.min(), true.max()]
-    axis.plot(ends, ends, color="0.3", linewidth=0.7, linestyle="--", zorder=3)
+  ends = [true.min(), true.max()]
+  axis.plot(ends, ends, color="0.3", linewidth=0.7, linestyle="--", zorder=3)
 
 
 def _confusion(axis, true, predicted, labels):
+  if not len(true):
+    return
   codes = np.union1d(true, predicted).astype(int)
   counts = np.zeros([len(codes), len(codes)])
   np.add.at(counts, (np.searchsorted(codes, predicted), np.searchsorted(codes, true)), 1)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -57,7 +59,7 @@ def test_latents_that_are_the_factors_predict_them_fully(objects):
     assert score.score == pytest.approx(1.0, abs=1e-9), name
     assert score.error == pytest.approx(0.0, abs=1e-6), name
     assert score.random_slot < (0.75 if name == "shape" else 0.5), name
-    np.testing.assert_allclose(score.predicted, score.true, rtol=1e-6)
+    np.testing.assert_allclose(score.predicted, score.true, rtol=1e-6, atol=1e-6)
 
 
 def test_shuffled_latents_predict_at_chance(objects):
@@ -186,3 +188,13 @@ def test_shapes_that_do_not_fit_are_refused(objects):
     factors.gather_objects(np.zeros([2, 4, 5]), np.full([2, 3], 4), {})
   with pytest.raises(ValueError, match="at least two factors"):
     factors.dci(*objects, {"x": KINDS["x"]})
+
+
+@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.given(
+  st.floats(-1e3, 1e3), st.integers(1, 2000), st.sampled_from(["continuous", "angle"])
+)
+def test_what_does_not_vary_has_no_score(value, number, kind):
+  kind = factors.FactorKind(kind, period=360.0 if kind == "angle" else None)
+  true = factors.as_target(np.full(number, value), kind)
+  assert np.isnan(factors.score_of(true, true + 0.1, kind))

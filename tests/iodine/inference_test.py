@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from iodine import Iodine, IodineConfig, evaluation
+from iodine.errors import UserError
 from iodine.inference import Inference
 
 CONFIG = IodineConfig(
@@ -59,3 +60,21 @@ def test_it_agrees_with_the_evaluator(model):
 def test_wrong_numbers(model):
   with pytest.raises(ValueError, match="num_slots must be at least 2"):
     Inference(model, num_slots=1)
+
+
+def test_images_that_the_model_does_not_take(model):
+  infer = Inference(model)
+  with pytest.raises(UserError, match="got uint8: divide by 255"):
+    infer(np.zeros([1, 8, 8, 3], np.uint8))
+  with pytest.raises(UserError, match="expected images"):
+    infer(np.zeros([1, 8, 9, 3], np.float32))
+
+
+def test_images_and_clips_of_any_length_one_after_the_other(model):
+  infer, evaluate = Inference(model), evaluation.Evaluator(model)
+  clips = [np.random.default_rng(n).uniform(size=[2, n, 8, 8, 3]).astype("f") for n in (3, 5, 3)]
+  last = int(model.config.released.final_decode)
+  for frames in (*clips, IMAGES, clips[1][:1]):
+    decodes = model.config.num_iterations + last if frames.ndim == 4 else frames.shape[1]
+    assert infer.iterations(frames).nll.shape == (decodes, len(frames))
+    assert evaluate([{"image": tf.constant(frames)}])["nll"].shape == (len(frames), decodes)

@@ -97,3 +97,12 @@ def test_what_does_not_exist_is_not_traversed():
   for slot, dimension in ((2, 0), (0, 3), (-1, 0)):
     with pytest.raises(ValueError, match="slot below 2 and latents below 3"):
       latents.traverse(model, np.zeros([2, 3]), slot, [dimension], [0.0])
+
+
+def test_traversals_in_float64():
+  config = CONFIG.replace(dtype="float64")
+  model = Iodine(config)
+  model.create_variables()
+  for only_slot in (False, True):
+    grid = latents.traverse(model, np.zeros([3, 4]), 0, [1], [0.5, 1.0], only_slot)
+    assert (grid.shape, grid.dtype) == ((1, 2, 8, 8, 3), np.float32)

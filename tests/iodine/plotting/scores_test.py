@@ -30,6 +30,8 @@ def test_factor_predictions_scatter_numbers_and_count_categories():
   assert [t.get_text() for t in confusion.get_xticklabels()] == ["square", "heart"]
   assert "0.50" in scatter.get_title()
   assert "12" in angle.get_title()
+  for kind in ("continuous", "angle", "categorical"):  # nothing was held out
+    plotting.factor_predictions({"x": score(kind, x[:0], x[:0])})
   with pytest.raises(ValueError, match=r"predictions of x \[8\], got \[7\]"):
     plotting.factor_predictions({"x": score("continuous", x, x[:7])})
 
@@ -47,6 +49,16 @@ def test_comparison_has_a_bar_for_each_number():
   assert [text.get_text() for text in axis.texts] == ["0.50", "0.70", "0.00", "1.00"]
   with pytest.raises(ValueError, match="at least one method"):
     plotting.comparison({}, ylabel="ARI")
+
+
+@pytest.mark.parametrize("error", [0.5, np.nan, 0.0])
+def test_every_bar_has_its_number_in_the_picture(error):
+  figure = plotting.comparison(
+    {"a": {"X": 0.97}}, {"a": {"X": error}}, ylabel="ARI", limits=(0.0, 1.12)
+  )
+  (axis,) = figure.axes
+  (number,) = axis.texts
+  assert 0.97 <= number.xy[1] <= 1.12
 
 
 def test_ranking_has_a_row_a_method_from_the_top():
