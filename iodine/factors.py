@@ -151,8 +151,8 @@ def regress_factors(
 ) -> dict[str, FactorScore]:
   """Predicts each factor linearly from frozen latents.
 
-  Least squares for a continuous factor (several components: each on its own, the mean of their
-  R^2), logistic regression for a category, least squares to cosine and sine for an angle.
+  Ridge regression (`fit_predict`) for a continuous factor (several components: each on its own, the
+  mean of their R^2), logistic regression for a category, ridge to cosine and sine for an angle.
 
   Args:
     train: Objects to fit on; of other images than `test`.
@@ -263,7 +263,7 @@ def fit_predict(
   if len(target) == 1 or (kind.kind == "categorical" and len(np.unique(target)) == 1):
     return np.repeat(target[:1], len(test_latents), axis=0)  # there is nothing to choose from
   if kind.kind != "categorical":
-    ridge = linear_model.RidgeCV(PENALTIES)
+    ridge = linear_model.RidgeCV(PENALTIES, alpha_per_target=True)
     model = pipeline.make_pipeline(preprocessing.StandardScaler(), ridge)
   else:
     logistic = linear_model.LogisticRegression(C=100.0, max_iter=2000)
