@@ -121,12 +121,17 @@ def names_of(config: Config, data: Config, image_size: Sequence[int]) -> tuple[s
   spec, name = runs.dataset_spec(data), config.get("preset") or data["name"]
   of_preset = datasets.get_spec(presets.SCENES.get(name, {}).get("data.name", spec.name))
   changed = runs.dataset_spec(config["data"]).name != spec.name
-  if changed or spec.image_size is None or spec.stored_name != of_preset.stored_name:
+  if changed or spec.image_size is None or _scenes_of(spec) != _scenes_of(of_preset):
     name = spec.name  # whatever the preset, these scenes are no other data set's
   if name in presets.SCENES:
     spec = datasets.get_spec(presets.SCENES[name]["data.name"])
   own = spec.training_size or (spec.image_size or (height, width))[:2]
   return name, name if (height, width) == tuple(own) else f"{name} ({height} x {width})"
+
+
+def _scenes_of(spec):
+  """What data sets of the same scenes have in common, at whatever size or selection."""
+  return (spec.generator, spec.variant) if spec.generator else spec.stored_name
 
 
 def told_apart(subjects: Sequence[Subject]) -> list[str]:

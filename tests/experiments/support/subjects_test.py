@@ -134,7 +134,7 @@ def test_every_key_is_declared():
     (["clevr6", "data.name=objects_room"], "objects_room"),
     (["multi_dsprites", "data.name=tetrominoes"], "tetrominoes"),
     (["multi_dsprites", "quick", "data.name=tetrominoes"], "tetrominoes"),
-    (["tetrominoes", "data.name=tetrominoes_quick"], "tetrominoes_quick"),
+    (["tetrominoes", "data.name=tetrominoes_quick"], "tetrominoes (14 x 14)"),
   ],
 )
 def test_results_are_named_after_their_data(words, name):
