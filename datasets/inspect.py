@@ -67,7 +67,8 @@ def report(path, spec=None, num_sheet=16, limit=None) -> tuple[str, Image.Image 
   low, high, count, example, sizes = {}, {}, 0, None, ()
   for number, payload in file.iterate(0, limit):
     try:
-      sizes = sizes or files.stored_sizes(payload)
+      if example is None:
+        sizes = files.stored_sizes(payload)
       decoded = files.decode(payload, spec, sizes, where=f"{path}, record {number}")
     except DataError as error:
       wrong.append(str(error))

@@ -134,7 +134,8 @@ def _decoded(files, spec):
     for number, payload in file:
       where = f"{file.path}, record {number}"
       try:
-        sizes = sizes or stored_sizes(payload)
+        if size is None:
+          sizes = stored_sizes(payload)
         decoded = decode(payload, spec, sizes, where=where)
         met = decoded["image"].shape[-3:-1]
         size = size or met
