@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import datasets
 from experiments import table1
 from experiments.support import grid
 from experiments.support.training import command
@@ -37,7 +38,8 @@ scores = {"ari_fg": ari, "ari": 0.1, "covering": 0.2, "mse": 0.3, "kl": None, "n
 @pytest.fixture
 def played(tmp_path, monkeypatch):
   """Sets which model's second seed fails; data are not made."""
-  monkeypatch.setattr(table1, "generated", lambda data, num: data["name"] != "clevr6")
+  lacking = lambda data, budget, num: "nobody renders" if data["name"] == "clevr6" else None
+  monkeypatch.setattr(table1, "generate_missing", lacking)
 
   def play(fails):
     script = tmp_path / "player.py"
@@ -68,11 +70,31 @@ def test_scenes_are_rendered_at_the_size_that_is_trained(tmp_path, monkeypatch):
   asked = []
   record = lambda spec, num, out, workers, **rest: asked.append((spec.name, num, rest))
   monkeypatch.setattr(table1.generate, "generate", record)
-  for words in (["clevr6", "monet", "quick"], ["tetrominoes", "data.image_size=[14,14]"]):
-    data = command.configure([*words, f"data.dir={tmp_path}"])["data"]
-    assert table1.generated(data, 48)
-  assert asked == [("clevr6", 48, {"image_size": (48, 48)}), ("tetrominoes", 48, {})]
-  assert not table1.generated(command.configure(["clevr6", f"data.dir={tmp_path}"])["data"], None)
+  monkeypatch.setattr(table1.generators, "generator_of", lambda spec: None)
+  clevr6, tetrominoes = (
+    command.configure([*words, f"data.dir={tmp_path}"])["data"]
+    for words in (["clevr6", "monet", "quick"], ["tetrominoes", "data.image_size=[14,14]"])
+  )
+  small = {"image_size": (48, 48)}
+  for data, budget, num_scenes, wanted in (
+    (clevr6, "quick", None, ("clevr6", table1.RENDERED, {"quality": "quick", **small})),
+    (clevr6, "paper", 48, ("clevr6", 48, small)),
+    (tetrominoes, "quick", 48, ("tetrominoes", 48, {})),
+    (tetrominoes, "quick", None, ("tetrominoes", 60_640, {})),
+  ):
+    assert table1.generate_missing(data, budget, num_scenes) is None
+    assert asked.pop() == wanted
+  assert "num_scenes=2000" in table1.generate_missing(clevr6, "paper", None)
+  assert not asked
+
+
+def test_without_a_renderer_the_row_is_left_out(tmp_path, monkeypatch):
+  def lacks(spec):
+    raise datasets.DataError(f"generating {spec.name} needs a package")
+
+  monkeypatch.setattr(table1.generators, "generator_of", lacks)
+  data = command.configure(["clevr6", "quick", f"data.dir={tmp_path}"])["data"]
+  assert table1.generate_missing(data, "quick", None) == "generating clevr6 needs a package"
 
 
 def test_few_scenes_leave_some_to_be_scored():
@@ -107,7 +129,7 @@ def test_it_trains_tabulates_and_goes_on(tmp_path, played, capsys):
   }
   out = study(table1, tmp_path / "1", **options)
   said = capsys.readouterr().out
-  assert "clevr6 is not trained: there is no file in data" in said
+  assert "clevr6 is not trained: nobody renders" in said
   assert "tetrominoes,monet,seed=2 failed: train.py: it diverged" in said
   assert "2/2 done, 0.915" in said
   assert "1/2 done, 0.710, 1 failed" in said
