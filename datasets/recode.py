@@ -26,6 +26,7 @@ from datasets.files import (
   fingerprint,
   stored_features,
   stored_sizes,
+  tell_skipped,
   write_records,
 )
 from datasets.files.example import decode_example
@@ -96,6 +97,7 @@ def recode(
       num_objects=num_objects,
       **(first if i == 0 else {}),
     )
+  tell_skipped(opened)
   return names
 
 
@@ -144,7 +146,7 @@ def _decoded(files, spec):
       except DataError:
         if file.on_error == "raise":
           raise
-        file.skipped.append(number)
+        file.skip(number)
         continue
       yield decoded
 

@@ -88,9 +88,10 @@ class DCI:
 
   Attributes:
     disentanglement: in [0, 1]; 1: each latent matters for one factor.
-    completeness: in [0, 1]; 1: each factor rests on one latent.
+    completeness: in [0, 1]; 1: each factor rests on one latent. Of the
+      factors that vary; NaN where none does.
     informativeness: name -> held-out R^2 or accuracy of the trees that were asked.
-    importance: float [Z, F]; each column sums to 1.
+    importance: float [Z, F]; each column sums to 1, or is zero where the factor does not vary.
     names: F names, in the order of the columns.
   """
 
@@ -213,9 +214,11 @@ def dci(
   importance = np.stack(columns, axis=1)  # [Z, F]
   weights = importance.sum(axis=1)
   disentanglement = (weights * _concentration(importance)).sum() / max(weights.sum(), 1e-12)
+  varies = importance.sum(axis=0) > 0
+  completeness = _concentration(importance.T)[varies]
   return DCI(
     disentanglement=float(disentanglement),
-    completeness=float(_concentration(importance.T).mean()),
+    completeness=float(completeness.mean()) if varies.any() else float("nan"),
     informativeness=informativeness,
     importance=importance,
     names=tuple(kinds),

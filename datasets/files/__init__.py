@@ -18,7 +18,7 @@ from datasets.files.codec import (
 )
 from datasets.files.finding import find_files, how_to_get, sized_name
 from datasets.files.framing import compression_of
-from datasets.files.record_file import RecordFile
+from datasets.files.record_file import RecordFile, tell_skipped
 from datasets.files.writing import replacing, seal, write_records
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
   "stored_factors",
   "stored_features",
   "stored_sizes",
+  "tell_skipped",
   "write_records",
 ]

@@ -3,9 +3,11 @@
 import contextlib
 import functools
 import json
+import logging
 import mmap
 import os
 import struct
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from datasets.errors import DataError
 from datasets.files import framing
 from datasets.files.writing import replacing
 
+_log = logging.getLogger("datasets")
 _LARGE = 1 << 26  # bytes of a file of which it takes seconds to count the records
 
 
@@ -103,6 +106,10 @@ class RecordFile:
   def _pass_over(self, number, reason):
     if self.on_error == "raise":
       raise self.error(number, reason)
+    self.skip(number)
+
+  def skip(self, number: int) -> None:
+    """Notes that a record was passed over, however often it is met."""
     if number not in self.skipped:
       self.skipped.append(number)
 
@@ -177,6 +184,19 @@ class RecordFile:
       self._pass_over(known.number, known.damage)
       self.lost_from = known.number
     return known.number
+
+
+def tell_skipped(files: Iterable[RecordFile]) -> None:
+  """Warns of the records that were passed over, if there are any."""
+  for file in files:
+    if file.skipped:
+      numbers = ", ".join(map(str, sorted(file.skipped)[:10]))
+      more = ", ..." if len(file.skipped) > 10 else ""
+      rest = "" if file.lost_from is None else "; nothing behind the damage can be read"
+      _log.warning(
+        "skipped %d damaged records of %s (%s%s)%s",
+        len(file.skipped), file.path, numbers, more, rest,
+      )  # fmt: skip
 
 
 class _Count:

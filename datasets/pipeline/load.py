@@ -11,6 +11,7 @@ import re
 
 import tensorflow as tf
 
+from datasets import files
 from datasets.errors import DataError, NoSceneError, by, nearest, whole_number
 from datasets.options import Filter, Form, Order, Splits
 from datasets.pipeline import memory, reading
@@ -83,7 +84,7 @@ def load(
     numbers = arrays.get("index", ())
   else:
     numbers = reading.select(source, numbers, wanted, _log.warning)
-  _tell_skipped(source)
+  files.tell_skipped(source.files)
 
   name = source.files[0].path
   if not len(numbers):
@@ -137,20 +138,12 @@ def _split(source, split, splits):
       f"the {split} split of {source.files[0].path} is empty, as num_{split}=0 says: ask for some "
       "records of it, or for another split"
     )
-  _tell_skipped(source)  # perhaps why they are few
+  files.tell_skipped(source.files)  # perhaps why they are few
   raise DataError(
     f"{source.files[0].path} holds {count:,} records, too few for a {split} split beside "
     f"{splits.num_validation} for validation and {splits.num_test} for testing: lower "
     'num_validation and num_test, take split="all", or generate more'
   )
-
-
-def _tell_skipped(source):
-  if source.skipped:
-    lost = [f.path for f in source.files if f.lost_from is not None]
-    rest = f"; nothing behind the damage of {', '.join(lost)} can be read" if lost else ""
-    name = source.files[0].path
-    _log.warning("skipped %d damaged records of %s%s", len(source.skipped), name, rest)
 
 
 def check(

@@ -54,11 +54,6 @@ class Source:
   def random_access(self) -> bool:
     return all(file.random_access for file in self.files)
 
-  @property
-  def skipped(self) -> list[tuple[str, int]]:
-    """The records passed over so far, whatever they were read for: (file, number in the file)."""
-    return [(file.path, number) for file in self.files for number in file.skipped]
-
   def count(self, limit=None) -> int:
     """Number of records, at most about `limit` if that saves reading."""
     if self._starts is None or self._limit != limit:
@@ -115,8 +110,7 @@ class Source:
     except DataError:
       if self.on_error == "raise":
         raise
-      if local not in file.skipped:
-        file.skipped.append(local)
+      file.skip(local)
       return None
 
   def read(self, numbers):

@@ -38,20 +38,33 @@ def slot_pictures(
   variant: str,
   masks: np.ndarray,
   means: np.ndarray,
-  logits: np.ndarray | None,
+  levels: np.ndarray | None,
   backdrop: float | None,
 ) -> np.ndarray:
-  """The slots of one image in a variant of `decomposition`: [K, H, W, 1 or C]."""
+  """The slots of one image in a variant of `decomposition`: [K, H, W, 1 or C].
+
+  Args:
+    variant: its name.
+    masks: [K, H, W, 1].
+    means: [K, H, W, C].
+    levels: `gray_levels` of the mask logits [K, H, W, 1], for "logits" only.
+    backdrop: see `decomposition`.
+  """
   if variant == "unmasked":
     return means
   if variant == "mask":
     return masks
   if variant == "logits":
-    low, high = logits.min(), logits.max()
-    return (logits - low) / max(high - low, 1e-12)
+    return levels
   if backdrop is None:
     backdrop = 1.0 if means.shape[-1] == 3 else 0.5
   return masks * np.clip(means, 0, 1) + (1 - masks) * backdrop
+
+
+def gray_levels(logits: np.ndarray) -> np.ndarray:
+  """Brings values to [0, 1], all of them by one scale."""
+  low, high = logits.min(), logits.max()
+  return (logits - low) / max(high - low, 1e-12)
 
 
 def entity_colors(

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from iodine.plotting.checks import array, check_labels
 from iodine.plotting.grid import Grid
-from iodine.plotting.pictures import mix_masks, slot_pictures, true_mask_picture
+from iodine.plotting.pictures import gray_levels, mix_masks, slot_pictures, true_mask_picture
 from iodine.plotting.style import WIDTH, Figure, slot_colors
 
 
@@ -82,8 +82,8 @@ def decomposition(
     for column, picture in enumerate(pictures):
       grid.show(row, column, picture)
     for i, variant in enumerate(variants):
-      logits = None if mask_logits is None else mask_logits[n]
-      shown = slot_pictures(variant, masks[n], means[n], logits, backdrop)
+      levels = None if mask_logits is None else gray_levels(mask_logits[n])
+      shown = slot_pictures(variant, masks[n], means[n], levels, backdrop)
       if i > 0:
         grid.note(row + i, summary - 1, variant)
       for k, picture in enumerate(shown):
@@ -137,6 +137,7 @@ def refinement(
   reconstructions = array("reconstructions", reconstructions, "T H W C", sizes)
   if mask_logits is not None:
     mask_logits = array("mask_logits", mask_logits, "T K H W 1", sizes)
+    levels = gray_levels(mask_logits)  # a mask that fades from iteration to iteration is seen to
   (variant,) = _variants([slots], mask_logits)
   iterations = range(1, len(masks) + 1) if iterations is None else iterations
   check_labels("iterations", iterations, len(masks))
@@ -154,8 +155,8 @@ def refinement(
   for t in range(len(masks)):
     grid.show(t, 1, reconstructions[t])
     grid.show(t, 2, mix_masks(masks[t], colors))
-    logits = None if mask_logits is None else mask_logits[t]
-    for k, picture in enumerate(slot_pictures(variant, masks[t], means[t], logits, backdrop)):
+    own = None if mask_logits is None else levels[t]
+    for k, picture in enumerate(slot_pictures(variant, masks[t], means[t], own, backdrop)):
       grid.show(t, 3 + k, picture, border=colors[k])
   return grid.figure
 

@@ -69,7 +69,7 @@ def test_recode_keeps_black_and_white(tmp_path):
   np.testing.assert_array_equal(np.unique(one["image"]), [0, 1])
 
 
-def test_recode_shards_and_skips(files, tmp_path):
+def test_recode_shards_and_skips(files, tmp_path, caplog):
   wanted = read(SPEC, files["compact"])
   flip(files["compact"], offset_of(files["compact"], 7) + 100)
   out = str(tmp_path / "out")
@@ -78,6 +78,8 @@ def test_recode_shards_and_skips(files, tmp_path):
   left = wanted[:7] + wanted[8:]
   for i, name in enumerate(names):
     assert_equal(read(SPEC, name), left[i::3])
+  said = [record.getMessage() for record in caplog.records]  # once, however often it was read
+  assert said == [f"skipped 1 damaged records of {files['compact']} (7)"]
   with pytest.raises(datasets.DataError, match="record 7"):
     recode.recode(SPEC, files["compact"], out)
   with pytest.raises(datasets.DataError, match="is one of the files to read"):

@@ -159,6 +159,25 @@ def test_dci_of_synthetic_codes():
   assert mixed.disentanglement < 0.7
 
 
+def test_completeness_is_of_the_factors_that_vary(objects):
+  def still(part):
+    return dataclasses.replace(part, factors={**part.factors, "still": np.ones(len(part.image))})
+
+  train, test = map(still, objects)
+  of_two = {name: KINDS[name] for name in ("x", "shape")}
+  alone = factors.dci(train, test, of_two, num_trees=10)
+  still_too = {**of_two, "still": factors.FactorKind("continuous")}
+  beside = factors.dci(train, test, still_too, num_trees=10)
+  assert beside.completeness == pytest.approx(alone.completeness)
+  assert not beside.importance[:, 2].any()
+  nothing = {"still": still_too["still"], "as still": factors.FactorKind("continuous")}
+  both = [
+    dataclasses.replace(part, factors={**part.factors, "as still": part.factors["still"]})
+    for part in (train, test)
+  ]
+  assert np.isnan(factors.dci(*both, nothing, num_trees=10).completeness)
+
+
 def test_dci_counts_a_useless_latent_and_every_kind_of_factor(objects):
   result = factors.dci(*objects, KINDS, num_trees=10)
   assert result.names == tuple(KINDS)

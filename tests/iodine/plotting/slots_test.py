@@ -87,6 +87,19 @@ def test_refinement_has_a_row_for_each_iteration():
   assert {"t = 1", "t = 8"} <= {text.get_text() for text in figure.texts}
 
 
+def test_logits_of_all_iterations_have_one_scale():
+  images, _, reconstructions, masks, means = scenes(num_images=3)
+  logits = np.log(masks) * np.array([1, 2, 4])[:, None, None, None, None]
+  figure = plotting.refinement(
+    images[0], masks, means, reconstructions, mask_logits=logits, slots="logits"
+  )
+  low, high = logits.min(), logits.max()
+  for t in range(3):
+    for k in range(3):
+      shown = picture(figure.axes[1 + 5 * t + 2 + k])[..., :1]
+      np.testing.assert_allclose(shown, (logits[t, k] - low) / (high - low), atol=1e-6)
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
