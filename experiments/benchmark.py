@@ -288,21 +288,15 @@ def machine() -> dict[str, Any]:
   """What the numbers were measured on: dict."""
   import tensorflow as tf
 
+  from iodine import precision
+
   return {
-    "processor": _processor(),
+    "processor": precision.processor("model name") or platform.processor(),
     "cores": len(tf.config.list_logical_devices("CPU")) and multiprocessing.cpu_count(),
     "gpus": [d.name for d in tf.config.list_physical_devices("GPU")],
     "python": platform.python_version(),
     "tensorflow": tf.__version__,
   }
-
-
-def _processor():
-  try:
-    with open("/proc/cpuinfo") as lines:
-      return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-  except (OSError, StopIteration):
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.special
 from numpy.typing import ArrayLike
-from sklearn import ensemble, linear_model, pipeline, preprocessing
+from sklearn import ensemble, linear_model, model_selection, pipeline, preprocessing
 
 from iodine.matching import match_slots
 
 PENALTIES = np.logspace(-8, 6, 15)  # of ridge regression
+INVERSE_PENALTIES = np.logspace(-3, 2, 6)  # of logistic regression: C
+FOLDS = 3
 
 __all__ = [
   "DCI",
@@ -260,8 +262,9 @@ def fit_predict(
 ) -> np.ndarray:
   """Targets of `as_target` predicted linearly, or by logistic regression, for other latents.
 
-  The linear fit is ridge regression whose penalty is chosen by leaving single rows out: that of
-  least squares where there are many rows, and none that follows noise where latents are more.
+  The linear fit is ridge regression whose penalty is chosen by leaving single rows out, that of
+  categories logistic regression whose penalty is chosen by threefold cross-validation: next to none
+  where there are many rows, and enough not to follow noise where latents are more.
   """
   if len(target) == 1 or (kind.kind == "categorical" and len(np.unique(target)) == 1):
     return np.repeat(target[:1], len(test_latents), axis=0)  # there is nothing to choose from
@@ -269,10 +272,31 @@ def fit_predict(
     ridge = linear_model.RidgeCV(PENALTIES, alpha_per_target=True)
     model = pipeline.make_pipeline(preprocessing.StandardScaler(), ridge)
   else:
-    logistic = linear_model.LogisticRegression(C=100.0, max_iter=2000)
-    model = pipeline.make_pipeline(preprocessing.StandardScaler(), logistic)
+    model = _logistic(_inverse_penalty(latents, target))
   model.fit(latents, target)
   return model.predict(test_latents) if len(test_latents) else np.zeros_like(target[:0])
+
+
+def _logistic(inverse_penalty=1.0):
+  logistic = linear_model.LogisticRegression(C=inverse_penalty, max_iter=2000)
+  return pipeline.make_pipeline(preprocessing.StandardScaler(), logistic)
+
+
+def _inverse_penalty(latents, target) -> float:
+  """The C under which rows that were left out are the most likely."""
+  codes, counts = np.unique(target, return_counts=True)
+  common = codes[counts >= FOLDS]  # those that are in every fold
+  if len(common) < 2:
+    return 1.0
+  rows = np.isin(target, common)
+  search = model_selection.GridSearchCV(
+    _logistic(),
+    {"logisticregression__C": INVERSE_PENALTIES},
+    scoring="neg_log_loss",
+    cv=model_selection.StratifiedKFold(FOLDS, shuffle=True, random_state=0),
+    refit=False,
+  )
+  return search.fit(latents[rows], target[rows]).best_params_["logisticregression__C"]
 
 
 def as_target(values: ArrayLike, kind: FactorKind) -> np.ndarray:

@@ -29,12 +29,17 @@ def is_emulated(policy: str, gpus: bool, cpuinfo: str = "/proc/cpuinfo") -> bool
   """
   if policy == "float32" or gpus:
     return False
+  features = processor("flags", cpuinfo) or processor("Features", cpuinfo)
+  return features is not None and not _UNITS[policy] & set(features.split())
+
+
+def processor(key: str, cpuinfo: str = "/proc/cpuinfo") -> str | None:
+  """What Linux tells of the first processor under a key, such as "model name"; else None."""
   try:
     with open(cpuinfo) as lines:
-      found = next(line for line in lines if line.startswith(("flags", "Features")))
+      return next(line for line in lines if line.startswith(key)).partition(":")[2].strip()
   except (OSError, StopIteration):
-    return False
-  return not _UNITS[policy] & set(found.split())
+    return None
 
 
 def compute_dtype(policy):

@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import sklearn.metrics
+from sklearn import linear_model, pipeline, preprocessing
 
 from iodine import factors
 
@@ -217,3 +218,27 @@ def test_what_does_not_vary_has_no_score(value, number, kind):
   kind = factors.FactorKind(kind, period=360.0 if kind == "angle" else None)
   true = factors.as_target(np.full(number, value), kind)
   assert np.isnan(factors.score_of(true, true + 0.1, kind))
+
+
+def test_classifiers_do_not_follow_noise():
+  rng = np.random.default_rng(0)
+
+  def rows(number):
+    code = rng.integers(3, size=number)
+    told = np.eye(3)[code] + 0.6 * rng.normal(size=[number, 3])
+    return np.concatenate([told, rng.normal(size=[number, 64])], axis=1), code
+
+  (latents, code), (others, wanted) = rows(300), rows(1000)
+  found = factors.fit_predict(latents, code, others, KINDS["shape"])
+  free = linear_model.LogisticRegression(C=100.0, max_iter=2000)
+  free = pipeline.make_pipeline(preprocessing.StandardScaler(), free).fit(latents, code)
+  assert np.mean(found == wanted) > np.mean(free.predict(others) == wanted) + 0.05
+
+
+@hypothesis.given(st.lists(st.integers(0, 4), min_size=1, max_size=12))
+@hypothesis.settings(max_examples=20, deadline=None)
+def test_categories_of_any_number_of_rows_are_learnt(codes):
+  codes = np.array(codes)
+  found = factors.fit_predict(np.eye(5)[codes], codes, np.eye(5)[codes], KINDS["shape"])
+  assert set(found) <= set(codes)
+  assert np.mean(found == codes) >= np.bincount(codes).max() / len(codes)
