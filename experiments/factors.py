@@ -75,7 +75,7 @@ def predict_factors(_run, _config):
   bars = {"slot": "score", "random slot": "random_slot", "constant": "constant"}
   bars = {m: {n: getattr(s, field) for n, s in scores.items()} for m, field in bars.items()}
   results.figure("factors", plotting.comparison(bars, ylabel="R² or accuracy"))
-  if _config["num_trees"] and len(kinds) > 1:
+  if _config["num_trees"] and min(len(kinds), train.latents.shape[1]) > 1:
     dci = factors.dci(train, test, kinds, _config["num_trees"], _config["seed"])
     columns = ("disentanglement", "completeness")
     results.table("dci", columns, [[getattr(dci, name) for name in columns]])

@@ -97,6 +97,8 @@ def _check(config):
     raise Refusal(clips.ONE_START)
   if config["images"] is not None and config["video"] is not None:
     raise Refusal("images and video are two kinds of input: give one of them")
+  if config["images"] is not None and config["frame_iterations"] is not None:
+    raise Refusal("frame_iterations is for the frames of a video: num_iterations is for images")
 
 
 command = Command("infer", InferSettings, storage=storage)

@@ -15,6 +15,7 @@ from pydantic import Field
 from sklearn import decomposition
 
 from datasets import pictures
+from experiments.projections import at_least_2d
 from experiments.support import paths
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
@@ -62,6 +63,8 @@ def multistability(_run, _config):
   )
   position = _config["image"]
   stimulus = _config["stimulus"]
+  if stimulus is not None and position is not None:
+    raise Refusal("stimulus is a picture of yours, image one of the data set: give one of them")
   if stimulus is not None:
     stimulus = paths.name(stimulus, "stimulus")
     scene, position = {"image": read_picture(stimulus, subject.model, subject.data["grayscale"])}, 0
@@ -74,7 +77,7 @@ def multistability(_run, _config):
   decoded = [infer.iterations(scene["image"], seed, position) for seed in seeds]
   masks = align(np.stack([d.masks[-1, 0] for d in decoded]))  # [S, K, H, W, 1]
   means = np.stack([d.latents.mean[:, 0] for d in decoded])  # [S, T, K, Z]
-  plane = decomposition.PCA(2).fit_transform(means.reshape(-1, means.shape[-1]))
+  plane = decomposition.PCA(2).fit_transform(at_least_2d(means.reshape(-1, means.shape[-1])))
   rows = []
   for seed, d in zip(seeds, decoded, strict=True):
     last = d.masks[-1]

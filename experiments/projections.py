@@ -73,6 +73,7 @@ def project(latents: np.ndarray, config: Config) -> dict[str, np.ndarray]:
     raise Refusal(
       "the latents of these slots do not differ, as before the first update: nothing to project"
     )
+  latents = at_least_2d(latents)
   perplexity = min(config["perplexity"], (len(latents) - 1) / 3)
   tsne = manifold.TSNE(
     perplexity=perplexity, init="pca", learning_rate="auto", random_state=config["seed"]
@@ -81,6 +82,11 @@ def project(latents: np.ndarray, config: Config) -> dict[str, np.ndarray]:
   # threads that wait for one another make this many times slower on a busy machine
   with threadpoolctl.threadpool_limits(1):
     return {"PCA": pca.fit_transform(latents), "t-SNE": tsne.fit_transform(latents)}
+
+
+def at_least_2d(latents: np.ndarray) -> np.ndarray:
+  """[N, Z] as it is; of a single latent with a second one that is zero, to be drawn in a plane."""
+  return np.pad(latents, [(0, 0), (0, max(2 - latents.shape[1], 0))])
 
 
 def color_by(name: str, kind: Any, values: np.ndarray) -> list[plotting.Coloring]:

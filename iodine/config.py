@@ -67,6 +67,12 @@ class ModelConfig(Settings):
     return self.replace(**{name: value for name, value in changes.items() if value is not None})
 
 
+def check_odd(name: str, kernel: int) -> None:
+  """Raises ValueError for a kernel of the broadcast decoder without a middle."""
+  if kernel % 2 == 0:
+    raise ValueError(f"{name} must be odd, got {kernel}")
+
+
 class DecoderConfig(Settings):
   """The slot decoder.
 
@@ -93,8 +99,13 @@ class DecoderConfig(Settings):
         f"decoder_upsampling={self.upsampling} is for decoder=broadcast: the deconvolutional one "
         "has strides of its own"
       )
-    if self.kind == "broadcast" and self.kernel % 2 == 0:
-      raise ValueError(f"decoder_kernel must be odd, got {self.kernel}")
+    if self.kind == "deconv" and self.full_channels:
+      raise ValueError(
+        f"decoder_full_channels={self.full_channels} is for decoder=broadcast: the deconvolutional "
+        "one works at the image's own size"
+      )
+    if self.kind == "broadcast":
+      check_odd("decoder_kernel", self.kernel)
     return self
 
 

@@ -9,7 +9,7 @@ from iodine.slot_model import SlotModel
 
 
 class Inference:
-  """Runs inference; compiled once for all batches.
+  """Runs inference; compiled as `unroll.Compiled` says.
 
   An image's results are a function of (seed, its index) and, as those of `evaluation.Evaluator`
   with the same seed, do not depend on its batch (but see `ReleasedConfig.batch_mean_gradients`).

@@ -97,8 +97,11 @@ class Iodine(SlotModel):
     return Timeline(num_decodes, weights, target_lag=lag)
 
   def iterations_of(self, num_frames: int) -> int:
-    """T that decodes every frame: their number, or one less (`final_decode`)."""
-    return max(num_frames - int(self.config.released.final_decode), 1)
+    """T whose decodes are scored against every frame, see docs/sequences.md."""
+    seen = int(
+      self.config.objective == "reconstruction"
+    )  # each frame's decode is behind its update
+    return max(num_frames + seen - int(self.config.released.final_decode), 1)
 
   def weights(self) -> dict[str, tf.Variable]:
     """sigma and the KL's weight."""

@@ -31,6 +31,7 @@ class SlotModel(snt.Module, abc.ABC):
   MIN_SLOTS = 2  # one slot has nothing to split
   MAX_SLOTS: int | None = None  # None: as many as wanted
   ITERATES = True  # whether one step more can change the result
+  READS_FIRST = False  # whether a decode of a sequence has read the frame that it is of
   STEP_OPTIONS: tuple[str, ...] = ()  # further keywords of `step`, for stages of a training
 
   def __init__(self, config: ModelConfig, name: str):
@@ -176,6 +177,8 @@ class SlotModel(snt.Module, abc.ABC):
     if images.shape.rank not in (4, 5) or tuple(images.shape[-3:]) != expected:
       wanted = ", ".join(map(str, expected))
       raise UserError(f"expected images [B, {wanted}] or [B, T, {wanted}], got {images.shape}")
+    if images.shape[0] == 0:
+      raise UserError("expected at least one image, got none")
     return images
 
   def check_counts(self, num_iterations, num_slots) -> None:

@@ -58,7 +58,7 @@ class Tracker:
       raise UserError(
         f"clips need a model that iterates, a frame an iteration: this is {model.config.model}"
       )
-    if model.timeline(1).target_lag < 0:
+    if model.READS_FIRST:
       raise UserError(
         "clips need a model whose decode predicts the next frame before it reads it: "
         f"{model.config.model} reads it first"

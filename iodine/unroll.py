@@ -23,7 +23,10 @@ class Frame(NamedTuple):
 
 
 class Compiled:
-  """A function compiled once for each shape of images; the size of the batch makes no other."""
+  """A function compiled once for each shape of images, and once more for batches of any size.
+
+  The second time is that of the first batch that is smaller than those before it.
+  """
 
   def __init__(self, function: Callable):
     self._function, self._compiled = function, {}
@@ -81,7 +84,9 @@ class Timeline(NamedTuple):
     target = self.target(images, decode)
     if self.input_lag == self.target_lag:
       return Frame(target, target)
-    return Frame(frame_at(images, self.pace, decode - self.input_lag), target)
+    # Nothing follows the last decode, which may be of the last frame: there is none for it to read.
+    last = self.pace.iterations(tf.shape(images)[1]) - 1
+    return Frame(frame_at(images, self.pace, tf.minimum(decode - self.input_lag, last)), target)
 
   def target(self, clip: tf.Tensor, decode) -> tf.Tensor:
     """What of a clip [B, T, ...] belongs to the target of decode d, true masks for instance."""
@@ -90,7 +95,9 @@ class Timeline(NamedTuple):
   @property
   def num_frames(self):
     """How many frames of a sequence it takes."""
-    return self.pace.frame(self.num_decodes - 1 - min(self.input_lag, self.target_lag)) + 1
+    last = self.num_decodes - 1  # is scored; what it reads is for the next one
+    scored, read = last - self.target_lag, last - 1 - self.input_lag
+    return max(self.pace.frame(scored), self.pace.frame(read)) + 1
 
 
 def frame_at(clip: tf.Tensor, pace: Pace, iteration) -> tf.Tensor:

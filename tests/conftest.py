@@ -8,9 +8,14 @@ import resource
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import hypothesis
 import pytest
 
 import experiments  # noqa: F401  for what it settles before TensorFlow is imported
+
+# Nothing in the tests is timed: the first example of many traces a graph.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure(config):

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 
 import datasets
@@ -142,39 +141,48 @@ def score(
   tracker = tracking.Tracker(model, num_slots, pace)
   still = inference.Inference(model, still_iterations, num_slots) if yardsticks else None
   found: dict[str, Scores] = {}
-  first, before = 0, None
+  first, begin, end = 0, None, None
+
+  def add(name, true_masks, masks, mse, nll):
+    own = score_masks(true_masks, masks, mse, nll, num_background)
+    found[name] = found[name] + own if name in found else own
+
+  def add_chance(true_masks, masks):
+    if len(true_masks):
+      unknown = np.full(true_masks.shape[:2], np.nan)
+      add(CHANCE, true_masks, masks, unknown, unknown)
+
   for batch in batches:
     true_masks = batch["mask"].numpy() if "mask" in batch else None
     tracked = tracker(batch["image"], seed, first)
-
-    def add(name, masks, mse, nll, true_masks=true_masks):
-      own = score_masks(true_masks, masks, mse, nll, num_background)
-      found[name] = found[name] + own if name in found else own
-
     for name, decoded in ((PREDICTED, tracked.predicted), (UPDATED, tracked.updated)):
-      add(name, decoded.masks, decoded.mse, decoded.nll)
+      add(name, true_masks, decoded.masks, decoded.mse, decoded.nll)
     if yardsticks:
-      add(STILL, *_still(still, batch["image"], seed, first))
-      masks = tracked.updated.masks
-      others = np.concatenate([masks[-1:] if before is None else before, masks[:-1]])
-      if true_masks is not None and (before is not None or len(masks) > 1):
-        unknown = np.full(tracked.updated.mse.shape, np.nan)
-        add(CHANCE, others, unknown, unknown)
-      before = masks[-1:]
+      add(STILL, true_masks, *_still(still, batch["image"], seed, first))
+      if true_masks is not None:  # each clip by the slots of the one before it, whatever the batch
+        masks, behind = tracked.updated.masks, true_masks
+        if end is None:
+          begin, behind = true_masks[:1], true_masks[1:]
+        else:
+          masks = np.concatenate([end, masks])
+        add_chance(behind, masks[:-1])
+        end = masks[-1:]
     first += len(batch["image"])
+  if end is not None and first > 1:
+    add_chance(begin, end)
   return found
 
 
 def _still(infer, clips, seed, first):
   """(masks [B, T, K, H, W, 1], mse [B, T], nll [B, T]) of every frame by itself, slots linked."""
-  num_clips, length = clips.shape[:2]
-  frames = tf.reshape(clips, [-1, *clips.shape[2:]])
-  output = infer(frames, seed, first * length)
-  shape = (num_clips, length)
-  masks = output.masks.reshape(*shape, *output.masks.shape[1:])
-  masks = [m[np.arange(length)[:, None], sequences.link_slots(m)] for m in masks]
-  mse = np.mean(np.square(output.reconstruction - frames.numpy()), axis=(1, 2, 3))
-  return np.stack(masks), mse.reshape(shape), output.nll.reshape(shape)
+  found = []
+  for number, frames in enumerate(clips, first):  # a clip at a time takes no more than the tracker
+    output = infer(frames, seed, number * len(frames))
+    order = sequences.link_slots(output.masks)
+    masks = output.masks[np.arange(len(frames))[:, None], order]
+    mse = np.mean(np.square(output.reconstruction - frames.numpy()), axis=(1, 2, 3))
+    found.append((masks, mse, output.nll))
+  return tuple(map(np.stack, zip(*found, strict=True)))
 
 
 def clips_of(batches: Iterable[Mapping[str, Any]]) -> Iterator[tuple[np.ndarray, Any]]:

@@ -77,5 +77,6 @@ def follow(
 
   video = plotting.write_video(out / "overlay.mp4", shown(), frames_per_second)
   known = {"posterior_mean": np.stack(latents)} if latents else {}
-  np.savez_compressed(out / "tracks.npz", area=np.stack(areas), next_nll=np.stack(scores), **known)
+  known["nll" if model.reads_first else "next_nll"] = np.stack(scores)
+  np.savez_compressed(out / "tracks.npz", area=np.stack(areas), **known)
   return Followed(len(areas), folder, video)

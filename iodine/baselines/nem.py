@@ -70,12 +70,17 @@ class NemConfig(ModelConfig):
   }
 
   @pydantic.model_validator(mode="after")
-  def _binary(self) -> Self:
+  def _combination(self) -> Self:
     if self.image_size[-1] != 1:
       raise ValueError(
         "an NEM models binary images, each pixel as a Bernoulli (the paper, too, compares with "
         "R-NEM on Shapes and binarised Multi-dSprites only): expected image_size of 1 channel, got "
         f"{self.image_size[-1]}"
+      )
+    if self.cell == "gradient" and (self.encoder_channels or self.decoder_channels):
+      raise ValueError(
+        "cell=gradient encodes and decodes with one matrix: expected encoder_channels=[] and "
+        f"decoder_channels=[], got {list(self.encoder_channels)} and {list(self.decoder_channels)}"
       )
     return self
 
@@ -91,6 +96,8 @@ class Nem(SlotModel):
   Args:
     config: what it is made of.
   """
+
+  READS_FIRST = True
 
   def __init__(self, config: NemConfig, name: str = "nem"):
     super().__init__(config, name)

@@ -5,11 +5,12 @@ The paper's Figs. 5 and 6 set it beside IODINE: one latent for a scene, however 
 
 from typing import ClassVar, Literal
 
+import pydantic
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from iodine.baselines import layers
-from iodine.config import Count, LikelihoodConfig, ModelConfig, Sizes
+from iodine.config import Count, LikelihoodConfig, ModelConfig, Sizes, check_odd
 from iodine.decoders import SpatialBroadcastDecoder
 from iodine.distributions import SpatialMixture
 from iodine.noise import Noise
@@ -44,6 +45,12 @@ class VaeConfig(ModelConfig):
   decoder_channels: Sizes = (64, 64)
   decoder_kernel: Count = 3
   likelihood: LikelihoodConfig = LikelihoodConfig()
+
+  @pydantic.field_validator("decoder_kernel")
+  @classmethod
+  def _odd(cls, kernel: int) -> int:
+    check_odd("decoder_kernel", kernel)
+    return kernel
 
   # The encoder reads every pixel of its last map, so the image's size is part of the model.
   FREE: ClassVar[frozenset[str]] = (ModelConfig.FREE - {"image_size"}) | {"sigma", "kl_weight"}

@@ -17,6 +17,7 @@ from iodine.slot_model import SlotModel
 from iodine.starts import best_start, start_seed
 from iodine.tf_paths import literal
 
+MOST = 2**31 - 1  # int32
 ROUNDING = 1e-3  # by so much a resized or averaged picture may leave [0, 1]
 
 
@@ -172,8 +173,16 @@ class Model:
     terms = {name: v[:, -1] for name, v in outputs.items() if name not in Inferred._fields}
     if "kl" in terms and terms["kl"].ndim > 1:  # of each slot
       terms["kl"] = terms["kl"].sum(axis=1)
-    kind = model_class(make_config(self.metadata["model"]))
-    return kind.energy(outputs["nll"][:, -1], terms)
+    return self._class.energy(outputs["nll"][:, -1], terms)
+
+  @property
+  def _class(self) -> type[SlotModel]:
+    return model_class(make_config(self.metadata["model"]))
+
+  @property
+  def reads_first(self) -> bool:
+    """Whether a decode has read the frame that it is of, as an NEM's has; see `follow`."""
+    return self._class.READS_FIRST
 
   def start(
     self, num_images: int = 1, num_slots: int | None = None, seed: Any = 0
@@ -187,7 +196,8 @@ class Model:
     """One more iteration: decodes and scores the state's posterior, then updates it.
 
     From `start`, T calls on the same images are `infer` with T iterations; on the frames of a
-    video they are inference on the sequence, one frame an iteration.
+    video they are inference on the sequence, one frame an iteration (of an NEM, which reads a frame
+    and is scored against the next one, they are not: here it is scored against what it has read).
 
     Args:
       state: of `start`, or of a result.
@@ -226,7 +236,8 @@ class Model:
 
     Yields:
       (frame, Inferred with D = 1) for each frame: slots of the posterior that has seen this frame
-      and those before it. Its `nll` and terms are those of predicting the next frame.
+      and those before it. Its `nll` is that of predicting the next frame (NaN for the last one);
+      of an NEM (`reads_first`) it is that of this frame.
 
     Raises:
       UserError: as `refine`; there is no frame.
@@ -236,17 +247,21 @@ class Model:
     first = _count("first_iterations", first_iterations, first, 1)
     each = model.get("frame_iterations", 1) if video else 1
     each = _count("num_iterations", num_iterations, each, 1)
-    state, before = self.start(1, num_slots, seed), None
+    state, before, reads_first = self.start(1, num_slots, seed), None, self.reads_first
     for frame in frames:
       for i in range(first if before is None else each):
         found = self.refine(state, frame)
-        if i == 0 and before is not None:  # decoded before it was updated: the frame before, seen
-          yield before, found
+        if i == 0 and before is not None and not reads_first:
+          yield before, found  # decoded before it was updated: the frame before, seen
         state = found.state
+      if reads_first:
+        yield frame, found
       before = frame
     if before is None:
       raise UserError("expected at least one frame, got none")
-    yield before, self.refine(state, before)
+    if not reads_first:
+      last = self.refine(state, before)
+      yield before, last._replace(nll=np.full_like(last.nll, np.nan))  # there is none to predict
 
   def decode(self, z: Any) -> Slots:
     """Slots of latents: z float [B, K, Z], or [K, Z] for one scene -> Slots.
@@ -366,6 +381,8 @@ def _count(name, value, default, least):
   value = default if value is None else value
   if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
     raise UserError(f"{name} must be a whole number of at least {least}, got {value!r}")
+  if value > MOST:
+    raise UserError(f"{name} must be at most {MOST}, got {value}")
   return np.int32(value)
 
 
@@ -373,6 +390,8 @@ def _seed(seed):
   seed = np.asarray([seed, SEED[1]] if np.ndim(seed) == 0 else seed)
   if seed.shape != (2,) or seed.dtype.kind not in "iu":
     raise UserError(f"seed must be an int or two of them, got {seed.tolist()}")
+  if (abs(seed.astype(object)) > MOST).any():
+    raise UserError(f"seed must be from {-MOST} to {MOST}, got {seed.tolist()}")
   return seed.astype(np.int32)
 
 

@@ -136,7 +136,7 @@ def test_a_file_for_each_object(form, tmp_path):
   assert mask.names == ["2.png", "10.png"]
 
 
-@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=100, derandomize=True)
 @hypothesis.given(
   inside=st.lists(st.booleans(), min_size=12, max_size=12).filter(any),
   mode=st.sampled_from(
@@ -224,14 +224,14 @@ def test_shared_inputs(name, entities):
   assert set(np.unique(mask.labels)) - {masks.NO_ENTITY} == set(range(entities + 1))
 
 
-@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=100, derandomize=True)
 @hypothesis.given(content=st.one_of(st.binary(max_size=64), damaged()))
 def test_any_bytes_are_a_mask_or_one_sentence(tmp_path_factory, content):
   path = tmp_path_factory.getbasetemp() / "any.png"
   check(path, content, lambda path: masks.read(path).labels)
 
 
-@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=100, derandomize=True)
 @hypothesis.given(
   ids=st.lists(st.integers(0, 65535), min_size=12, max_size=12),
   ignore=st.lists(st.integers(0, 65535), max_size=2),

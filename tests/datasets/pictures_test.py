@@ -239,7 +239,7 @@ def damaged(draw):
   return bytes(content)
 
 
-@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=150, derandomize=True)
 @hypothesis.given(
   content=st.one_of(st.binary(max_size=64), damaged()), channels=st.sampled_from([1, 3])
 )
@@ -267,7 +267,7 @@ def test_names_compare_without_case_and_whatever_their_accents_are_made_of():
   assert pictures.key("e\u0301") == pictures.key("\u00c9")
 
 
-@hypothesis.settings(deadline=None, derandomize=True)
+@hypothesis.settings(derandomize=True)
 @hypothesis.given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_shown_can_be_printed(text):
   assert pictures.shown(text).isprintable()

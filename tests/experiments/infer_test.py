@@ -167,6 +167,7 @@ def test_a_picture_has_the_same_slots_alone_as_in_a_batch(model):
     ({"num_overview": -1}, "num_overview must be at least 0, got -1"),
     ({"num_slots": 1}, "num_slots must be a whole number of at least 2, got 1"),
     ({"num_starts": 0}, "num_starts must be at least 1, got 0"),
+    ({"frame_iterations": 2}, "frame_iterations is for the frames of a video"),
     ({"images": None}, "say which pictures"),
     ({"images": []}, "images names no picture"),
     ({"images": "none*.png"}, r"there is no picture none\*\.png"),
@@ -260,6 +261,8 @@ def test_a_video_is_followed_frame_by_frame(folder, model, pixels, tmp_path):
   np.testing.assert_allclose(tracks["area"].sum(axis=1), 1)
   means = np.stack([found.posterior_mean for found in expected[2:]])
   np.testing.assert_allclose(tracks["posterior_mean"], means, rtol=1e-5)
+  predicted = [found.nll[0] for found in expected[2:-1]]
+  np.testing.assert_allclose(tracks["next_nll"], [*predicted, np.nan], rtol=1e-5)
   shown = list(frames.read(out / "overlay.mp4"))
   assert len(shown) == 5
   assert shown[0].shape[0] >= 128

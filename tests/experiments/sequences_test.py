@@ -104,12 +104,14 @@ def test_tracking_scores_are_those_of_scikit_learn(run, tmp_path):
 def test_clips_are_the_same_in_any_batch(run):
   config, model, _ = runs.load_run(run)
   found = []
-  for batch_size in (2, 6):
+  for batch_size in (1, 2, 6):
     data = runs.load_data(config["data"], "test", batch_size, num_epochs=1)
     found.append(clips.score(model, data, 4, yardsticks=True))
-  for name in (clips.PREDICTED, clips.UPDATED, clips.STILL):
-    np.testing.assert_allclose(found[0][name].mse, found[1][name].mse, rtol=1e-4)
-    assert found[0][name].summary()["num_clips"] == 6
+  for other in found[1:]:
+    for name in (clips.PREDICTED, clips.UPDATED, clips.STILL, clips.CHANCE):
+      assert other[name].summary()["num_clips"] == 6
+      np.testing.assert_allclose(other[name].mse, found[0][name].mse, rtol=1e-4)
+      np.testing.assert_allclose(other[name].clip_ari, found[0][name].clip_ari, atol=1e-6)
 
 
 def test_images_are_not_tracked_and_clips_can_be_too_short(trained_run, flights, tmp_path):

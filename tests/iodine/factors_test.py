@@ -210,7 +210,7 @@ def test_shapes_that_do_not_fit_are_refused(objects):
     factors.dci(*objects, {"x": KINDS["x"]})
 
 
-@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.settings(max_examples=60)
 @hypothesis.given(
   st.floats(-1e3, 1e3), st.integers(1, 2000), st.sampled_from(["continuous", "angle"])
 )
@@ -236,7 +236,7 @@ def test_classifiers_do_not_follow_noise():
 
 
 @hypothesis.given(st.lists(st.integers(0, 4), min_size=1, max_size=12))
-@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.settings(max_examples=20)
 def test_categories_of_any_number_of_rows_are_learnt(codes):
   codes = np.array(codes)
   found = factors.fit_predict(np.eye(5)[codes], codes, np.eye(5)[codes], KINDS["shape"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from iodine.geco import Geco, target_for_mse
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
   nlls=st.lists(st.floats(-3, 5), min_size=1, max_size=12),
   target=st.floats(-2, 2),

@@ -61,7 +61,7 @@ def test_matching_maximises_the_overlap_over_all_assignments(min_iou):
 
 
 @hypothesis.given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 6))
-@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.settings(max_examples=50)
 def test_above_one_half_every_pair_is_found_and_no_slot_holds_two_objects(seed, entities, slots):
   true, _, masks = partition(seed, 2, entities, max(slots, entities))
   true = one_hot(true, entities)
@@ -116,3 +116,12 @@ def test_more_background_than_entities_is_refused():
   masks = np.ones([1, 2, 3, 3, 1])
   with pytest.raises(ValueError, match=r"num_background from 0 to 2, .* got 3"):
     matching.match_slots(masks, masks, num_background=3)
+
+
+def test_entities_that_are_all_background_have_no_slot():
+  """An empty room of the Objects Room: sky, floor and walls."""
+  true_masks = np.zeros([2, 3, 4, 5, 1])
+  true_masks[:, 1] = 1
+  masks = np.full([2, 4, 4, 5, 1], 0.25)
+  assert matching.object_slot_iou(true_masks, masks, 3).shape == (2, 0, 4)
+  np.testing.assert_array_equal(matching.match_slots(true_masks, masks, 3), np.full([2, 3], -1))

@@ -272,6 +272,8 @@ def test_in_a_graph_it_is_the_same(images):
     ({"decoder": "deconvolution"}, "'deconvolution'"),
     ({"decoder_upsampling": 0}, "decoder_upsampling must be at least 1, got 0"),
     ({"decoder_upsampling": 2, "decoder": "deconv"}, "is for decoder=broadcast"),
+    ({"decoder_full_channels": 8, "decoder": "deconv"}, "decoder_full_channels=8 is for"),
+    ({"decoder_kernel": 4}, "decoder_kernel must be odd, got 4"),
     ({"sigma": 0.0}, "sigma must be above 0"),
     ({"kl_weight": 0.0}, "kl_weight must be above 0"),
     ({"image_size": (8, 8)}, "image_size is missing"),
@@ -291,6 +293,8 @@ def test_bad_images_are_refused():
     model(tf.zeros([2, 8, 9, 3], tf.uint8))
   with pytest.raises(ValueError, match="at least 2"):
     model(tf.zeros([2, 8, 9, 3], tf.float64), num_slots=1)
+  with pytest.raises(ValueError, match="expected at least one image, got none"):
+    model(tf.zeros([0, 8, 9, 3], tf.float64))
 
 
 @pytest.mark.parametrize("final_decode", [False, True])

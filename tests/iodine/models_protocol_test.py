@@ -311,6 +311,7 @@ def test_an_export_gives_the_same_numbers(tmp_path, case):
       stepped = loaded.refine(state, images)
       state = stepped.state
     np.testing.assert_allclose(stepped.masks, found.masks, atol=1e-4)
+    frames_followed_by_an_export(loaded, live, images)
   else:
     with pytest.raises(UserError, match="iterates"):
       loaded.start(4)
@@ -318,6 +319,27 @@ def test_an_export_gives_the_same_numbers(tmp_path, case):
   restored = loaded.restore()
   for ours, theirs in zip(restored.variables, live.variables, strict=True):
     np.testing.assert_array_equal(ours, theirs)
+
+
+def frames_followed_by_an_export(loaded, live, frames):
+  """Each frame comes with what has seen it, whether a decode reads its frame first or not."""
+  found = list(loaded.follow(frames, first_iterations=2))
+  np.testing.assert_array_equal([frame for frame, _ in found], frames)
+  state, decoded = loaded.start(1), []
+  for frame in [frames[0], *frames, frames[-1]]:
+    decoded.append(loaded.refine(state, frame))
+    state = decoded[-1].state
+  first = 1 if live.READS_FIRST else 2
+  for (frame, slots), expected in zip(found, decoded[first:], strict=False):
+    np.testing.assert_allclose(slots.masks, expected.masks, atol=1e-5)
+    if live.READS_FIRST:  # the responsibilities are for this very frame
+      joint = frame * slots.means + (1 - frame) * (1 - slots.means) + 1e-6
+      np.testing.assert_allclose(slots.masks, joint / joint.sum(axis=0), atol=1e-5)
+  nll = np.array([slots.nll[0] for _, slots in found])
+  expected = np.array([slots.nll[0] for slots in decoded[first : first + len(frames)]])
+  if not live.READS_FIRST:
+    expected[-1] = np.nan  # there is no frame to predict
+  np.testing.assert_allclose(nll, expected, rtol=1e-5)
 
 
 def several_starts_of_an_export(loaded, live, images):

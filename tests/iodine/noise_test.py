@@ -17,7 +17,7 @@ def whole_stream(draw, iteration, rows, row_shape):
   return draw([rows, *row_shape], seed, alg="philox").numpy()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
   first=st.integers(0, 300),
   rows=st.integers(1, 5),

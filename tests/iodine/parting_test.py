@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from iodine.parting import PartedClock
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
   entropies=st.lists(st.floats(0, math.log(7)), min_size=1, max_size=20), threshold=st.floats(0, 2)
 )

@@ -16,7 +16,7 @@ def oracle(scene, present):
   return [i for _, i in keys] + [-1] * (len(scene) - len(keys))
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=60)
 @hypothesis.given(
   codes=st.lists(
     st.lists(

@@ -79,7 +79,7 @@ def test_slots_that_change_places_cost_the_joint_score_alone():
 
 
 @hypothesis.given(st.integers(0, 2**32 - 1), st.permutations(range(4)), st.permutations(range(5)))
-@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.settings(max_examples=20)
 def test_neither_the_order_of_slots_nor_that_of_frames_matters(seed, slots, frames):
   true, pred = random_clip(seed)
   masks = one_hot(true, 5), one_hot(pred, 4)

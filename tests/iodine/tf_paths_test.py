@@ -140,7 +140,7 @@ def test_temporary_folders_that_are_patterns_themselves(tmp_path, monkeypatch):
     tf_paths.literal(tmp_path / "?")
 
 
-@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=60, derandomize=True)
 @hypothesis.given(name=st.binary(min_size=1, max_size=24))
 def test_any_name_that_the_file_system_takes(tmp_path_factory, name):
   name = os.fsdecode(name.replace(b"\0", b"[").replace(b"/", b"\\"))

@@ -82,12 +82,19 @@ def test_a_frame_may_take_several_iterations(models, clip, final, objective):
 
 
 @pytest.mark.parametrize("final", [False, True])
-def test_a_sequence_is_used_to_its_last_frame(models, clip, final):
-  """T frames take T refinements, or T - 1 of the released code with its T + 1 decodes."""
-  model = models[final, "next_step"]
-  assert model(clip, seed=SEED).nll.shape == [4, 2]
+@pytest.mark.parametrize("objective", ["next_step", "reconstruction"])
+def test_a_sequence_is_used_to_its_last_frame(models, clip, final, objective):
+  """Four frames: a decode of each, and one more before anything was seen if that is not it."""
+  model = models[final, objective]
+  decodes = 4 + (objective == "reconstruction")
+  nll = model(clip, seed=SEED).nll
+  assert nll.shape == [decodes, 2]
   with pytest.raises(ValueError, match=r"decodes need \d frames, got 4"):
-    model(clip, num_iterations=5, seed=SEED)
+    model(clip, num_iterations=decodes - final + 1, seed=SEED)
+  other = tf.concat([clip[:, :3], 1 - clip[:, 3:]], axis=1)
+  changed = model(other, seed=SEED).nll
+  np.testing.assert_array_equal(changed[:-1], nll[:-1])
+  assert (np.abs(changed[-1] - nll[-1]) > 1e-3).all()
 
 
 @pytest.mark.parametrize("final", [False, True])
@@ -146,5 +153,5 @@ def test_frames_by_lag():
   assert ahead.num_frames == 4
   assert [int(ahead.target(frames, d)[0]) for d in range(3)] == [1, 2, 3]
   behind = Timeline(3, tf.ones([3]), input_lag=0, target_lag=1)
-  assert behind.num_frames == 3
+  assert behind.num_frames == 2  # the last decode reads nothing
   assert [int(behind.target(frames, d)[0]) for d in range(3)] == [0, 0, 1]

@@ -103,7 +103,7 @@ FOLDERS = st.text(
 ).filter(lambda name: name.strip(".") and len(name.encode()) < 200)
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=60)
 @hypothesis.given(FOLDERS)
 def test_any_name_of_a_folder_will_do(name):
   with tempfile.TemporaryDirectory() as parent:

@@ -45,7 +45,7 @@ def test_a_member_that_ends_anywhere_around_the_end_of_a_piece(tmp_path):
   assert ends >= set(range(-120, 10))
 
 
-@hypothesis.settings(max_examples=80, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=80, derandomize=True)
 @hypothesis.given(
   members=ANY_PAYLOADS,
   compression=st.sampled_from(sorted(COMPRESS)),

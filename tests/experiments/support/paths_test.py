@@ -114,7 +114,7 @@ names = st.binary(min_size=1, max_size=30).map(
 )
 
 
-@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=150, derandomize=True)
 @hypothesis.given(name=names, others=st.lists(names, max_size=3))
 def test_any_name_that_the_file_system_takes(tmp_path_factory, name, others):
   base = tmp_path_factory.mktemp("any")
@@ -130,7 +130,7 @@ def test_any_name_that_the_file_system_takes(tmp_path_factory, name, others):
 scalars = st.none() | st.text() | st.integers() | st.floats() | st.booleans()
 
 
-@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=150, derandomize=True)
 @hypothesis.given(value=st.recursive(scalars, st.lists, max_leaves=4))
 def test_any_value_is_found_or_refused_in_one_sentence(value):
   try:
@@ -141,7 +141,7 @@ def test_any_value_is_found_or_refused_in_one_sentence(value):
   assert said.isprintable()
 
 
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40, derandomize=True)
 @hypothesis.given(name=st.one_of(st.text(max_size=50), names, st.sampled_from(ODD)))
 def test_any_name_can_stand_in_a_figure(name):
   label = paths.label(name)

@@ -72,7 +72,7 @@ def configured(command, words):
     return None
 
 
-@hypothesis.settings(max_examples=1500, deadline=None)
+@hypothesis.settings(max_examples=1500)
 @hypothesis.given(key=st.sampled_from(KEYS), text=TEXTS)
 def test_any_value_of_any_key_of_any_command(key, text):
   name, key = key
@@ -86,7 +86,7 @@ def test_any_value_of_any_key_of_any_command(key, text):
   assert again == config  # what is valid stays as it is
 
 
-@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.settings(max_examples=300)
 @hypothesis.given(
   name=st.sampled_from(sorted(COMMANDS)),
   words=st.lists(
@@ -206,7 +206,6 @@ def test_files_that_are_wrong(tmp_path, name, text, told):
 
 @hypothesis.settings(
   max_examples=200,
-  deadline=None,
   suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 @hypothesis.given(content=st.binary(max_size=60), suffix=st.sampled_from([".json", ".yaml"]))

@@ -207,6 +207,11 @@ def test_colour_is_refused_with_the_reason():
     NemConfig(image_size=(28, 28, 3))
 
 
+def test_one_matrix_has_no_convolutions():
+  with pytest.raises(ConfigError, match=r"expected encoder_channels=\[\] .*, got \[4\] and \[\]"):
+    NemConfig(cell="gradient", encoder_channels=[4])
+
+
 def test_noise_flips_as_many_pixels_as_it_should_and_the_start_sums_to_one():
   model = Nem(NemConfig(flip_probability=0.2))
   noise = Noise(tf.constant([1, 2]), tf.constant(5))

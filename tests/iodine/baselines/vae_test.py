@@ -88,3 +88,8 @@ def test_several_slots_are_refused(model):
     VaeConfig(num_slots=4)
   with pytest.raises(UserError, match="num_slots must be at most 1, got 3"):
     model(tf.zeros([1, 9, 8, 3], tf.float64), num_slots=3)
+
+
+def test_an_even_kernel_is_refused():
+  with pytest.raises(ConfigError, match="decoder_kernel must be odd, got 4"):
+    VaeConfig(decoder_kernel=4)

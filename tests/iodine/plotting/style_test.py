@@ -104,7 +104,7 @@ def test_bytes_that_are_no_utf8_are_replaced():
 
 
 @hypothesis.given(st.text() | st.binary())
-@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.settings(max_examples=200)
 def test_no_text_is_read_as_mathematics(value):
   shown = matplotlib.text.Text(0, 0, style.text(value))._preprocess_math(style.text(value))
   assert shown == (style.plain(value), False)

@@ -19,7 +19,7 @@ def moved(optimizer, start, gradients):
   return variable.numpy()
 
 
-@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.settings(max_examples=15)
 @hypothesis.given(
   shape=st.sampled_from([(), (1,), (5,), (3, 4)]),
   num_steps=st.integers(1, 6),

@@ -10,7 +10,7 @@ from iodine.training.muon import Muon, orthogonalized
 from tests.iodine.training.adam_test import moved
 
 
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(
   shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
   scale=st.sampled_from([1e-3, 1.0, 1e4]),
