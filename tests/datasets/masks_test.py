@@ -291,3 +291,12 @@ def test_masks_beside_their_pictures(blank):
   assert found == {"a.jpg": str(folder / "a.png"), "b.png": str(folder / "b_mask.png")}
   with pytest.raises(datasets.DataError, match="every picture needs its mask"):
     masks.find(blank("c.png"), ["c.png"], beside=True)
+
+
+def test_as_many_entities_as_fit(tmp_path):
+  numbers = np.arange(256, dtype=np.uint16).reshape(16, 16)
+  Image.fromarray(np.minimum(numbers, 254)).save(tmp_path / "most.png")
+  assert masks.read(tmp_path / "most.png").labels.max() == 254
+  Image.fromarray(numbers).save(tmp_path / "more.png")
+  with pytest.raises(datasets.DataError, match="255 entity numbers, but at most 254"):
+    masks.read(tmp_path / "more.png")

@@ -8,10 +8,12 @@ import tensorflow as tf
 
 import iodine
 from experiments import export
-from experiments.support import runs, scoring
+from experiments.support import held_out, runs, scoring
+from experiments.support.errors import Refusal
 from iodine import IodineConfig, build_model, make_config
 from iodine.errors import UserError
 from iodine.training.checkpoints import Checkpoints
+from tests.experiments.conftest import run_experiment
 
 TINY = {
   "image_size": (8, 8, 3),
@@ -72,17 +74,31 @@ def test_the_best_checkpoint_or_the_last(tmp_path):
 
 
 def test_what_does_not_fit_is_named_and_stays(source):
-  model, untouched = made(mlp_sizes=(5,)), made(mlp_sizes=(5,))
+  model = made(mlp_sizes=(5,))
+  before = {v.name.removesuffix(":0"): v.numpy() for v in model.trainable_variables}
   told = runs.initialise(model, "runs/1")
   assert "as new: " in told
   misfits = told.split("as new: ")[1].split(", ")
   assert set(misfits) == {"iodine/refinement/mlp_0/b", "iodine/refinement/mlp_0/w",
                           "iodine/refinement/head/w"}  # fmt: skip
   for variable in model.trainable_variables:
-    if variable.name.removesuffix(":0") not in misfits:
-      theirs = next(v for v in source.trainable_variables if v.name == variable.name)
-      np.testing.assert_array_equal(variable, theirs)
-  assert len(untouched.trainable_variables) == len(model.trainable_variables)
+    name = variable.name.removesuffix(":0")
+    theirs = next(v for v in source.trainable_variables if v.name == variable.name)
+    np.testing.assert_array_equal(variable, before[name] if name in misfits else theirs)
+
+
+def test_a_training_begins_with_it_and_knows_what_it_has_learned(trained_run, tiny_data, tmp_path):
+  data = {"dir": str(tiny_data)}
+  with pytest.raises(Refusal, match="learned from the first 40"):
+    run_experiment(tmp_path, init_from=str(trained_run), data={**data, "num_train": 20})
+  still = {"num_steps": 1, "learning_rate": 1e-9, "validate_every": 0, "init_checkpoint": "last"}
+  data |= {"num_train": 44, "num_validation": 4}
+  run_experiment(tmp_path, init_from=str(trained_run), data=data, **still)
+  [folder] = [path.parent for path in tmp_path.glob("*/checkpoints")]
+  assert [entry.stop for entry in held_out.learned(folder)] == [40, 44]
+  ours, theirs = (runs.load_run(run, "last")[1] for run in (folder, trained_run))
+  for a, b in zip(ours.trainable_variables, theirs.trainable_variables, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_another_kind_of_model_is_refused(monkeypatch):

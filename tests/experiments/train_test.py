@@ -14,7 +14,7 @@ from PIL import Image
 
 import datasets
 from datasets import from_images, generate
-from experiments.support import interrupts, resume, runs, scoring
+from experiments.support import held_out, interrupts, resume, runs, scoring
 from experiments.support.errors import Refusal
 from experiments.support.subjects import names_of
 from experiments.train import command
@@ -94,6 +94,12 @@ def test_the_best_on_other_scenes_is_not_the_one_to_beat(perfect, tiny_data, tmp
   assert best_on(num_images=3) == ["best-9"]
 
 
+def test_the_best_by_another_score_is_not_the_one_to_beat(perfect, tiny_data, tmp_path):
+  options = {"num_steps": 9, "data": {"dir": str(tiny_data)}, "scored": False}
+  run_experiment(tmp_path, resume_from=str(perfect), best_by="nll", **options)
+  assert best(tmp_path / "1") == ["best-9"]
+
+
 def test_a_signal_saves_and_stops(trained_run, tiny_data, tmp_path):
   def send():
     while not list(tmp_path.glob("1/checkpoints/*.index")):
@@ -152,22 +158,37 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_data, tmp_path):
     run_experiment(tmp_path, num_steps=20, data={"dir": str(tiny_data)}, **BLOWN_UP)
 
 
-def test_rewinding_has_an_end(tiny_data, tmp_path):
+def test_rewinding_has_an_end_and_other_batches(tiny_data, tmp_path, monkeypatch):
+  seeds, load_data = [], runs.load_data
+
+  def seen(data, split, *args, **kwargs):
+    if split == "train":
+      seeds.append(kwargs["seed"])
+    return load_data(data, split, *args, **kwargs)
+
+  monkeypatch.setattr(runs, "load_data", seen)
   options = {"on_nan": "rewind", "max_rewinds": 2, "checkpoint_every": 0, **BLOWN_UP}
   with pytest.raises(UserError, match="not finite"):
     run_experiment(tmp_path, num_steps=20, data={"dir": str(tiny_data)}, **options)
   printed = (tmp_path / "1" / "cout.txt").read_text()
   assert printed.count("back to step 0") == 2
+  assert len(set(seeds)) == len(seeds) == 3
 
 
 def test_evaluation_with_other_k_and_t(trained_run, tmp_path):
   report = scoring.evaluate_run(
-    trained_run, tmp_path, which="last", num_images=10, num_iterations=4, num_slots=5
+    trained_run, tmp_path, which="last", num_images=10, num_iterations=4, num_slots=5, seed=3
   )
   saved = json.loads((tmp_path / "test" / "metrics.json").read_text())
   assert saved["num_images"] == report["summary"]["num_images"] == 10
   assert saved["step"] == 6
-  assert len(saved["quantiles"]["mse"]["0.5"]) == 4
+  config, model, _ = runs.load_run(trained_run, "last")
+  scenes = held_out.scenes(config["data"], "test", 10, 16, [])
+  scores = evaluation.Evaluator(model, 4, 5, seed=3)(scenes)
+  for name, value in evaluation.summarize(scores).items():
+    assert report["summary"][name] == pytest.approx(value, rel=1e-5), name
+  medians = np.median(scores["mse"], axis=0)  # by decode
+  np.testing.assert_allclose(saved["quantiles"]["mse"]["0.5"], medians, rtol=1e-5)
   assert all(os.path.getsize(path) > 10_000 for path in report["figures"])
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 
 from iodine import Iodine, IodineConfig
@@ -37,6 +39,31 @@ def decoded(images, **changes):
     norm.offset.assign(rng.normal(size=norm.offset.shape))
   params = model.start(2, 3, Noise(SEED, 0))["params"]
   return model, params, model.decode(images, params, model.noise(Noise(SEED, 0), 2, 3))
+
+
+def whitened(x, rows):
+  """Layer norm of each row, without scale and offset."""
+  x = np.reshape(x, (rows, -1))
+  return (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
+
+
+def test_likelihood_inputs_are_densities(images):
+  """p(x|z), p(x|z without k) and the masks' posterior as the paper has them, by SciPy."""
+  model, params, decode = decoded(images, sigma=0.7)  # narrower, they were lost beside the epsilon
+  for norm in model.auxiliary.norms.values():
+    norm.scale.assign(tf.ones_like(norm.scale))
+    norm.offset.assign(tf.zeros_like(norm.offset))
+  found = model.auxiliary.normalised(images, params, decode.mixture, decode.grads)
+  masks = scipy.special.softmax(decode.mixture.mask_logits.numpy(), axis=1)
+  density = scipy.stats.norm.pdf(images[:, None], decode.mixture.means, 0.7)
+  density = density.prod(axis=-1, keepdims=True)  # [B, K, H, W, 1]
+  whole = (masks * density).sum(axis=1, keepdims=True)
+  expected = density / density.sum(axis=1, keepdims=True)
+  np.testing.assert_allclose(found["mask_posterior"], expected, rtol=1e-9)
+  without = (whole - masks * density) / (1 - masks)
+  for name, values, rows in (("likelihood", whole, 2), ("leave_one_out", without, 6)):
+    got = np.reshape(found[name], (rows, -1))
+    np.testing.assert_allclose(got, whitened(values, rows), rtol=1e-6, atol=1e-8, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,28 @@ def test_scores_are_those_of_the_unrolled_model(model):
     np.testing.assert_allclose(scores["mse"][:, t], expected, rtol=1e-4)
 
 
+def test_several_entities_may_be_background(model):
+  [batch] = scenes(5)
+  scores = Evaluator(model, num_background=2)([batch])
+  masks = model(batch["image"], seed=[0, 1]).masks[-1]
+  for name, score in (("ari_fg", metrics.ari_fg), ("covering", metrics.segmentation_covering)):
+    expected = score(batch["mask"], masks, 2)
+    np.testing.assert_allclose(scores[name][:, -1], expected, atol=1e-5, err_msg=name)
+
+
+def test_each_decode_of_a_clip_is_scored_by_its_own_frame(model):
+  [batch] = scenes(5)
+  clip = {
+    key: tf.stack([value, value[::-1], tf.roll(value, 1, axis=0)], axis=1)
+    for key, value in batch.items()
+  }
+  scores = Evaluator(model)([clip])
+  output = model(clip["image"], seed=[0, 1])
+  for d in range(3):
+    expected = metrics.ari(clip["mask"][:, d], output.masks[d])
+    np.testing.assert_allclose(scores["ari"][:, d], expected, atol=1e-5)
+
+
 def test_scores_do_not_depend_on_the_batch(model):
   evaluator = Evaluator(model, num_slots=4)
   one, all_at_once = evaluator(scenes(2)), evaluator(scenes(5))

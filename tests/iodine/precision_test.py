@@ -74,6 +74,17 @@ def test_a_bfloat16_training_follows_the_float32_one(make_trainer):
   assert (low != full).all()
 
 
+def test_the_gradient_is_without_the_scale_of_its_loss(make_trainer):
+  norms = []
+  for name in ("float32", "mixed_float16"):
+    trainer = make_trainer(MODEL.replace(precision=name), TRAINING)
+    if trainer._loss_scale:
+      trainer._loss_scale.value.assign(64.0)  # the usual one overflows at first
+    (logged,) = run(trainer, 1)
+    norms.append(float(logged["grad_norm"]))
+  np.testing.assert_allclose(norms[1], norms[0], rtol=0.02)
+
+
 def test_float16_skips_overflows_until_the_scale_fits(tmp_path, make_trainer):
   config = MODEL.replace(precision="mixed_float16")
   trainer = make_trainer(config, TRAINING, tmp_path)

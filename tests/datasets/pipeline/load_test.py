@@ -178,6 +178,21 @@ def test_object_filter(tmp_path, layout, cache):
     indices(path, SPRITES, min_objects=6, **kwargs)
 
 
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_object_filter_by_an_index_stays_in_its_split(tmp_path, split):
+  arrays = multi_dsprites.generate_chunk(0, 0)
+  scenes = [{k: v[i] for k, v in arrays.items()} for i in range(60)]
+  path = str(tmp_path / "sprites")
+  records.write_records(path, scenes, SPRITES, "compact")
+  number = arrays["visibility"][:60].sum(1).astype(int) - 1
+  records.RecordFile(path).write_index(num_records=60, num_objects=number.tolist())
+  part = datasets.split_ranges(60, None, 20, 10)[split]
+  wanted = [n for n in part if 3 <= number[n] <= 4]
+  assert 0 < len(wanted) < len(part)
+  kwargs = {"cache": False, "shuffle": False, "drop_remainder": False, "batch_size": 2}
+  assert flat(indices(path, SPRITES, split=split, min_objects=3, max_objects=4, **kwargs)) == wanted
+
+
 def _bilinear(image, size, half_pixel):
   """Oracle in float64: one output pixel at a time."""
   scale = np.array(image.shape[:2]) / size
@@ -210,6 +225,16 @@ def test_crop_and_resize(tmp_path, legacy):
   (gray,) = load(str(tmp_path / "x"), spec, grayscale=True, image_size=(12, 12), **kwargs)
   mean = arrays["image"][:3, 1:13, 2:14].mean(axis=-1) / 255  # the released code's
   np.testing.assert_allclose(gray["image"][..., 0], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize(("layout", "cache"), WAYS)
+def test_masks_are_cropped_where_their_image_is(tmp_path, tetris, layout, cache):
+  spec = dataclasses.replace(TETRIS, crop=(1, 13, 2, 14), training_size=(12, 12))
+  path = str(tmp_path / "x")
+  records.write_records(path, tetris[:3], spec, layout)
+  (batch,) = load(path, spec, split="all", shuffle=False, batch_size=3, cache=cache)
+  for mask, record in zip(batch["mask"], tetris, strict=False):
+    np.testing.assert_array_equal(mask, record["mask"][:, 1:13, 2:14] / 255)
 
 
 BINARY = sorted(name for name, spec in datasets.SPECS.items() if spec.binary)

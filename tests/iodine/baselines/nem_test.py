@@ -207,6 +207,11 @@ def test_colour_is_refused_with_the_reason():
     NemConfig(image_size=(28, 28, 3))
 
 
+def test_the_better_of_several_starts_has_less_clustering_loss():
+  terms = {"intra": np.array([1.0, 2.0]), "inter": np.array([0.5, 0.0])}
+  np.testing.assert_allclose(Nem.energy(5.0, terms), [1.5, 2.0])
+
+
 def test_one_matrix_has_no_convolutions():
   with pytest.raises(ConfigError, match=r"expected encoder_channels=\[\] .*, got \[4\] and \[\]"):
     NemConfig(cell="gradient", encoder_channels=[4])

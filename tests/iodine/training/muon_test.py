@@ -62,3 +62,15 @@ def test_the_first_step_is_the_rate_times_a_fifth():
   rms = np.sqrt(np.mean(step**2))
   assert 0.7 < rms / (0.2 * 0.01) < 1.25  # all singular values are equal
   assert np.sum(step * gradient) < 0  # downhill
+
+
+def test_momentum_looks_ahead_and_the_longer_side_sets_the_scale():
+  """Nesterov's momentum 0.95; a step's root mean square is 0.2, as Adam's."""
+  gradients = np.random.default_rng(0).normal(size=[4, 6, 3]).astype(np.float32)
+  average, expected = 0.0, np.zeros([6, 3], np.float32)
+  for gradient in gradients:
+    average = 0.95 * average + 0.05 * gradient
+    ahead = tf.constant(0.95 * average + 0.05 * gradient)
+    expected = expected - 0.01 * 0.2 * np.sqrt(6) * orthogonalized(ahead).numpy()
+  found = moved(Muon(0.01), np.zeros([6, 3], np.float32), gradients)
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)

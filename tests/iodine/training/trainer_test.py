@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import Iodine, make_config
+from iodine import Iodine, make_config, metrics
 from iodine.errors import ConfigError
 from iodine.training import Trainer, make_strategy
 from iodine.training.distribution import replica_batches
@@ -21,6 +21,11 @@ from tests.iodine.training.scenes import (
   scenes,
   values,
 )
+
+
+def nan_images(*args):
+  nan = lambda scene: {**scene, "image": scene["image"] * np.float32(np.nan)}
+  return scenes(*args).map(nan)
 
 
 def test_steps_are_adam_on_the_clipped_gradient_of_equation_4(make_trainer):
@@ -129,16 +134,52 @@ def test_a_curriculum_is_one_training_after_the_other(tmp_path, make_trainer):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_what_is_reported_is_of_the_last_decode():
+  trainer = Trainer(EXACT, TRAINING, num_background=2)
+  batch = next(iter(cast(scenes(), tf.float64)))
+  fold_in = tf.random.experimental.stateless_fold_in
+  seed = fold_in(fold_in(tf.constant([1, 0]), 0), 0)
+  last = trainer.model(batch["image"], seed=seed).at(-1)
+  (logged,) = run(trainer, 1)
+  expected = {
+    "nll": last.nll,
+    "kl": last.terms["kl"],
+    "mse": metrics.mse(batch["image"], last.reconstruction),
+    "mask_entropy": metrics.mask_entropy(last.masks),
+    "ari_fg": metrics.ari_fg(batch["mask"], last.masks, 2),
+  }
+  for name, value in expected.items():
+    np.testing.assert_allclose(logged[name], np.nanmean(value), rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon", "rmsprop"])
+def test_the_schedule_is_the_optimizers(make_trainer, optimizer):
+  """The first of four steps of warm-up moves a quarter as far."""
+  moves = []
+  for warmup in (0, 4):
+    trainer = make_trainer(EXACT, TRAINING.replace(optimizer=optimizer, warmup_steps=warmup))
+    before = values(trainer)
+    run(trainer, 1)
+    moves.append([now - then for now, then in zip(values(trainer), before, strict=True)])
+  for plain, warm in zip(*moves, strict=True):
+    np.testing.assert_allclose(warm, plain / 4, rtol=1e-4, atol=1e-12)
+
+
+def test_a_non_finite_step_leaves_geco_as_it_was(make_trainer):
+  trainer = make_trainer(MODEL, TRAINING.replace(geco_target=-1.0, geco_rate=0.1))
+  run(trainer, 2)
+  known = lambda: (trainer.model.kl_weight.numpy(), trainer._geco.average.numpy())
+  before = known()
+  assert not run(trainer, 1, nan_images)[0]["finite"]
+  assert known() == before
+
+
 def test_a_non_finite_step_updates_nothing(make_trainer):
   trainer = make_trainer(MODEL, TRAINING)
   run(trainer, 1)
   before = values(trainer)
 
-  def broken(*args):
-    nan = lambda scene: {**scene, "image": scene["image"] * np.float32(np.nan)}
-    return scenes(*args).map(nan)
-
-  metrics = run(trainer, 1, broken)[0]
+  metrics = run(trainer, 1, nan_images)[0]
   assert not metrics["finite"]
   for ours, theirs in zip(values(trainer), before, strict=True):
     np.testing.assert_array_equal(ours, theirs)
@@ -199,8 +240,8 @@ def test_geco_moves_the_kl_weight_towards_its_target(tmp_path, make_trainer):
   training = TRAINING.replace(geco_target=-1.0, geco_rate=0.1)
   trainer = make_trainer(MODEL, training, tmp_path)
   average, weight = None, MODEL.likelihood.kl_weight
-  for metrics in run(trainer, 4):
-    violation = float(metrics["nll"]) / (8 * 8 * 3) + 1.0
+  for found in run(trainer, 4):
+    violation = float(found["nll"]) / (8 * 8 * 3) + 1.0
     average = violation if average is None else 0.99 * average + 0.01 * violation
     weight = np.clip(weight * np.exp(-0.1 * average), 1e-3, 1.0)
   assert weight != MODEL.likelihood.kl_weight
