@@ -51,7 +51,10 @@ command = Command(
 @command.main
 def multistability(_run, _config):
   """Chooses the stimulus, infers and draws; returns the folder."""
-  subject, results = open_run(_config), Results(_run)
+  stimulus, position = _config["stimulus"], _config["image"]
+  if stimulus is not None and position is not None:
+    raise Refusal("stimulus is a picture of yours, image one of the data set: give one of them")
+  subject, results = open_run(_config, with_data=stimulus is None), Results(_run)
   subject.need("latents", "iterations", "images")
   seeds = range(_config["seed"], _config["seed"] + _config["num_seeds"])
   if _config["num_starts"] not in (None, 1):
@@ -61,10 +64,6 @@ def multistability(_run, _config):
   infer = inference.Inference(
     subject.model, _config["num_iterations"], _config["num_slots"], num_starts=1
   )
-  position = _config["image"]
-  stimulus = _config["stimulus"]
-  if stimulus is not None and position is not None:
-    raise Refusal("stimulus is a picture of yours, image one of the data set: give one of them")
   if stimulus is not None:
     stimulus = paths.name(stimulus, "stimulus")
     scene, position = {"image": read_picture(stimulus, subject.model, subject.data["grayscale"])}, 0

@@ -140,11 +140,12 @@ def told_apart(subjects: Sequence[Subject]) -> list[str]:
   return [f"{subject.method}, " if several else "" for subject in subjects]
 
 
-def open_runs(config: Config) -> list[Subject]:
+def open_runs(config: Config, with_data: bool = True) -> list[Subject]:
   """Restores the runs that a configuration names.
 
   Args:
     config: of a study, with the keys of `StudySettings` and `ChangedData`.
+    with_data: whether scenes of the data will be looked at; else they need not be there.
 
   Raises:
     UserError: no run is named; a run or its checkpoint is missing; the data has images of another
@@ -156,12 +157,13 @@ def open_runs(config: Config) -> list[Subject]:
     raise Refusal("say which run: with run=runs/3, or several: with runs=[runs/3,runs/4]")
   changes = {k: v for k, v in config["data"].items() if v != "run"}
   splits = [config["split"]] if "split" in config else ["validation", "test"]
+  splits = splits if with_data else []
   return [_open(path, config, changes, splits) for path in paths]
 
 
-def open_run(config: Config) -> Subject:
+def open_run(config: Config, with_data: bool = True) -> Subject:
   """The one run of a study that is about one; see `open_runs`."""
-  subjects = open_runs(config)
+  subjects = open_runs(config, with_data)
   if len(subjects) > 1:
     raise Refusal(f"this experiment is about one run, got {len(subjects)}")
   return subjects[0]
@@ -203,9 +205,10 @@ def _open(path, config, changes, splits):
     changes = {"path": None, **changes}
   own, model, step = runs.load_run(path, config["checkpoint"], changes, config["num_starts"])
   data = {**own["data"], **changes, "generate": False}  # scenes made anew would be others
-  runs.check_data(data)
   learned = held_out.learned(path)
-  held_out.check(learned, data, splits)
+  if splits:
+    runs.check_data(data)
+    held_out.check(learned, data, splits)
   return Subject(str(path), own, model, step, data, learned)
 
 

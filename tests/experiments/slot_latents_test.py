@@ -109,6 +109,17 @@ def test_pca_is_that_of_the_singular_values():
   np.testing.assert_allclose(np.abs(found["PCA"]), np.abs(u[:, :2] * s[:2]), rtol=1e-5, atol=1e-8)
 
 
+def test_a_single_latent_is_drawn_in_a_plane():
+  latents = np.random.default_rng(0).normal(size=[12, 1])
+  found = projections.project(latents, {"perplexity": 5, "seed": 0})
+  assert {name: points.shape for name, points in found.items()} == {
+    "PCA": (12, 2),
+    "t-SNE": (12, 2),
+  }
+  order = np.argsort(latents[:, 0])
+  assert abs(np.diff(np.argsort(found["PCA"][order, 0]))).max() == 1  # as they lie
+
+
 def test_colors_by_kind_of_factor():
   values = np.random.default_rng(0).uniform(size=[7, 3])
   [rgb] = projections.color_by("color", Factor("continuous", (3,), unit="RGB in [0, 1]"), values)
@@ -131,6 +142,17 @@ def test_multistability_takes_the_image_that_is_seen_most_differently(trained_ru
   chosen = int(np.argmin(found))
   assert float(table[0]["ARI-FG"]) == pytest.approx(scores["ari_fg"][chosen, -1], abs=2e-3)
   assert float(table[0]["KL"]) == pytest.approx(scores["kl"][chosen, -1], rel=1e-2)
+
+
+def test_a_picture_of_ones_own_needs_no_data(trained_run, tmp_path):
+  pixels = np.random.default_rng(0).integers(256, size=[14, 14, 3], dtype=np.uint8)
+  Image.fromarray(pixels).save(tmp_path / "mine.png")
+  options = {"run": trained_run, "stimulus": str(tmp_path / "mine.png"), "num_seeds": 2}
+  options["data"] = {"dir": str(tmp_path / "nowhere")}
+  out = study(multistability, tmp_path, **options)
+  assert [row["seed"] for row in rows(out / "seeds.csv")] == ["0", "1"]
+  with pytest.raises(Refusal, match="give one of them"):
+    study(multistability, tmp_path, image=3, **options)
 
 
 def test_agreement_of_seeds_that_agree(trained_run):
