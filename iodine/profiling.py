@@ -49,7 +49,8 @@ def operations(function, batch_size):
     batch_size: what stands for an unknown leading dimension: B*K.
 
   Returns:
-    (dict Convolution -> how often, floating-point operations of matrix products).
+    (dict Convolution -> how often, floating-point operations of matrix products). Products in a
+    function for matrices of any shape, as Muon's, which are few, are not counted.
 
   Raises:
     ValueError: a convolution whose shapes the graph does not tell.
@@ -59,7 +60,7 @@ def operations(function, batch_size):
     if op.type in CONVOLUTIONS:
       convolution = _convolution(op, batch_size)
       convolutions[convolution] = convolutions.get(convolution, 0) + 1
-    elif op.type in ("MatMul", "BatchMatMulV2"):
+    elif op.type in ("MatMul", "BatchMatMulV2") and _is_known(op):
       products += _product_flops(op, batch_size)
   return convolutions, products
 
@@ -84,6 +85,11 @@ def _all_operations(graph):
 def _called(op):
   """Names of the functions in an operation's attributes: set."""
   return {value.func.name for value in op.node_def.attr.values() if value.HasField("func")}
+
+
+def _is_known(op):
+  shapes = [tensor.shape for tensor in op.inputs]
+  return all(shape.rank is not None and None not in shape.as_list()[1:] for shape in shapes)
 
 
 def _shape(tensor, batch_size):

@@ -25,7 +25,7 @@ _SPLITS = ("train", "validation", "test", "all")
 
 
 def load(
-  spec: DatasetSpec,
+  spec: DatasetSpec | str,
   path=None,
   *,
   batch_size: int,
@@ -42,7 +42,7 @@ def load(
   """Batches of scenes.
 
   Args:
-    spec: a DatasetSpec, of `datasets.get_spec`.
+    spec: a DatasetSpec, of `datasets.get_spec`, or its name.
     path: a file, a glob pattern or a list of them; None: the spec's file in `data_dir`.
     batch_size: scenes a batch, of this input pipeline.
     split: "train", "validation", "test" or "all".
@@ -142,12 +142,12 @@ def _split(source, split, splits):
   raise DataError(
     f"{source.files[0].path} holds {count:,} records, too few for a {split} split beside "
     f"{splits.num_validation} for validation and {splits.num_test} for testing: lower "
-    'num_validation and num_test, take split="all", or generate more'
+    "num_validation and num_test (of a training: data.num_validation, data.num_test), or take more"
   )
 
 
 def check(
-  spec: DatasetSpec,
+  spec: DatasetSpec | str,
   path=None,
   *,
   data_dir="data",
@@ -158,7 +158,7 @@ def check(
   """Looks at a dataset's file(s) before anything is built: existence, compression, first records.
 
   Args:
-    spec: a DatasetSpec.
+    spec: a DatasetSpec, or a name.
     path, data_dir, on_error: as for `load`.
     image_size: (H, W) that is asked for, or None; a file of this size will do, too.
     num_frames: of videos, how many are asked for, or None.
@@ -184,7 +184,7 @@ def check(
 
 
 def describe(
-  spec: DatasetSpec,
+  spec: DatasetSpec | str,
   path=None,
   *,
   data_dir="data",
@@ -214,7 +214,7 @@ def describe(
         text += f", {wanted.keeps(objects).sum():,} pass the filter"
     parts.append(text + ")")
   size = by(source.image_shape)
-  text = f"{spec.name}: {name}, {source.layout} layout, images {size}; {', '.join(parts)}"
+  text = f"{source.spec.name}: {name}, {source.layout} layout, images {size}; {', '.join(parts)}"
   if wanted.by_number:
     text += f"; only scenes of {wanted} objects"
   asked = splits.num_train

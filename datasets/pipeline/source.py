@@ -13,6 +13,7 @@ from datasets import files
 from datasets.errors import DataError, by
 from datasets.files.example import match_templates
 from datasets.scene import mask_shape
+from datasets.specs import get_spec
 
 _log = logging.getLogger("datasets")
 
@@ -27,6 +28,7 @@ class Source:
   """
 
   def __init__(self, spec, path=None, *, data_dir="data", image_size=None, on_error: str = "raise"):
+    spec = get_spec(spec) if isinstance(spec, str) else spec
     paths = files.find_files(spec, path, data_dir, image_size)
     self.files = [files.RecordFile(p, on_error) for p in paths]
     self.on_error = on_error

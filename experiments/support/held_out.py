@@ -32,12 +32,14 @@ class Learned(NamedTuple):
     stop: the number of the first record that was not used; None: as the split says.
     fingerprint: of the file's first scene, by which it is known in another place; None in old runs.
     run: the folder of the run, for messages.
+    seed: of the file's scenes, where they were generated and it is known.
   """
 
   data: dict[str, Any]
   stop: int | None
   fingerprint: str | None
   run: str
+  seed: int | None = None
 
 
 def learned(folder: str | os.PathLike) -> list[Learned]:
@@ -75,7 +77,8 @@ def record(folder: str | os.PathLike, data: Data, before: Sequence[Learned] = ()
     data: of its configuration.
     before: what the run that it goes on from had learned from.
   """
-  own = Learned(_place(data), split_records(data)["train"].stop, fingerprint(data), str(folder))
+  stop = split_records(data)["train"].stop
+  own = Learned(_place(data), stop, fingerprint(data), str(folder), seed_of(data))
   known = [entry for entry in before if entry[:3] != own[:3]]
   everything = [*known, own]
   write(folder, everything)
@@ -97,6 +100,11 @@ def split_records(data: Data) -> dict[str, range]:
 def fingerprint(data: Data) -> str:
   """Tells files apart, wherever they lie and however they are packed (`Source.fingerprint`)."""
   return _source(data).fingerprint()
+
+
+def seed_of(data: Data) -> int | None:
+  """The seed of generated scenes; None where the file does not tell."""
+  return (_source(data).files[0].index() or {}).get("seed")
 
 
 def _source(data):
@@ -142,8 +150,9 @@ def check(entries: Sequence[Learned], data: Data, splits: Sequence[str]) -> None
         counts = ", ".join(f"data.{key}={data[key]}" for key in _COUNT_KEYS)
         raise Refusal(
           f"with {counts} the {split} split would hold records that the model was trained on: "
-          f"{entry.run} learned from the first {stop:,}; take records behind these, or scenes that "
-          "were generated with another --seed"
+          f"run {entry.run} learned from the first {stop:,} of these scenes; take records behind "
+          "them, or scenes that were generated with another --seed into another folder, "
+          "data.dir=data/seed1 for instance"
         )
 
 
@@ -156,7 +165,12 @@ def _of_this_file(entry, data, own):
   if entry.fingerprint == own:
     return datasets.get_spec(entry.data["name"]).stored_name == spec.stored_name
   # the same scenes may have been rendered at another size
-  return same_place and spec.rendered and entry.data["image_size"] != data["image_size"]
+  if not spec.rendered or entry.data["image_size"] == data["image_size"]:
+    return False
+  seed = seed_of(data)
+  if None in (seed, entry.seed):
+    return same_place
+  return entry.seed == seed and entry.data["name"] == data["name"]
 
 
 def scenes(

@@ -87,7 +87,11 @@ def load(path: str | os.PathLike) -> "Model":
   if not (path / "saved_model.pb").is_file() and (path / "saved_model").is_dir():
     path = path / "saved_model"
   if not (path / "saved_model.pb").is_file():
-    raise UserError(f"there is no SavedModel in {path}: {path / 'saved_model.pb'} does not exist")
+    how = f"; export it: python -m experiments.export with run={path}"
+    raise UserError(
+      f"there is no SavedModel in {path}: {path / 'saved_model.pb'} does not exist"
+      + (how if (path / "checkpoints").is_dir() else "")
+    )
   try:
     loaded = tf.saved_model.load(literal(path))
   except (OSError, tf.errors.OpError) as error:

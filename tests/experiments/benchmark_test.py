@@ -31,6 +31,14 @@ def test_a_variant_is_measured_beside_the_plain_one(tmp_path, capsys, tiny_data)
   assert "inference num_slots=6" in capsys.readouterr().out
 
 
+def test_the_optimizer_of_the_quick_presets_is_measured(tmp_path, tiny_data):
+  """Muon's products are of matrices of any shape, which a graph does not tell."""
+  data = {"dir": str(tiny_data), "name": "tetrominoes_quick"}
+  run(tmp_path, parts=["train"], optimizer="muon", data=data)
+  [row] = json.loads((tmp_path / "1" / "benchmark.json").read_text())["rows"]
+  assert row["flops"] > 0
+
+
 @pytest.mark.parametrize(
   ("updates", "message"),
   [

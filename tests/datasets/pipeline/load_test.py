@@ -529,3 +529,16 @@ def test_a_fingerprint_takes_the_first_scene_and_no_count(records_of, monkeypatc
   monkeypatch.setattr(records.RecordFile, "count", count)
   found = {Source(TETRIS, records_of[name]).fingerprint() for name in records_of}
   assert len(found) == 1
+
+
+def test_a_data_set_may_be_named(records_of):
+  path = records_of["compact"]
+  by_name, by_spec = (
+    [batch["index"].numpy().tolist() for batch in load(path, spec)]
+    for spec in (TETRIS.name, TETRIS)
+  )
+  assert by_name == by_spec
+  assert datasets.check(TETRIS.name, path)["files"] == [path]
+  assert datasets.describe(TETRIS.name, path).startswith(f"{TETRIS.name}: {path}")
+  with pytest.raises(datasets.DataError, match="did you mean"):
+    datasets.check("tetromino", path)

@@ -92,6 +92,12 @@ def test_other_scenes_under_the_same_name_are_others(bundle, others):
     held_out.check([entry._replace(fingerprint=None)], data, ["test"])
 
 
+def test_the_seed_of_generated_scenes_is_kept(bundle, others):
+  data = {**runs.training_config(bundle)["data"], "dir": str(others)}
+  assert [entry.seed for entry in held_out.learned(bundle)] == [0]
+  assert held_out.seed_of(data) not in (None, 0)
+
+
 def test_a_scene_rendered_at_another_size_is_the_same(monkeypatch, bundle, others):
   [entry] = held_out.learned(bundle)
   entry = entry._replace(data={**entry.data, "dir": str(others)})
@@ -99,8 +105,21 @@ def test_a_scene_rendered_at_another_size_is_the_same(monkeypatch, bundle, other
   rendered = dataclasses.replace(runs.dataset_spec(data), rendered=True)
   monkeypatch.setattr(runs, "dataset_spec", lambda data: rendered)
   held_out.check([entry], data, ["test"])  # of this size these are others
-  with pytest.raises(Refusal, match=TRAINED):
-    held_out.check([entry], {**data, "image_size": [70, 70]}, ["test"])
+  small = {**data, "image_size": [70, 70]}
+  seed = held_out.seed_of(data)
+  elsewhere = entry._replace(data={**entry.data, "dir": "elsewhere"})
+  for own, same in (
+    (entry._replace(seed=None), True),  # nothing but the place is known
+    (elsewhere._replace(seed=None), False),
+    (entry._replace(seed=seed + 1), False),
+    (entry._replace(seed=seed), True),
+    (elsewhere._replace(seed=seed), True),
+  ):
+    if same:
+      with pytest.raises(Refusal, match=TRAINED):
+        held_out.check([own], small, ["test"])
+    else:
+      held_out.check([own], small, ["test"])
 
 
 @pytest.mark.parametrize("how", [{"size": (20, 20)}, {"layout": "released"}, {"num": 50}])
