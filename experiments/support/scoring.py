@@ -87,9 +87,8 @@ def evaluate_run(
   held_out.check(learned, data, [split])
   starts = model.config.num_starts
   best = f", the best of {starts} starts each" if starts > 1 else ""
-  print(
-    f"{run}, {which} checkpoint, step {step}: up to {num_images} images of the {split} split{best}"
-  )
+  checkpoint = "" if runs.is_bundle(run) else f"{which} checkpoint, "  # a bundle has only one
+  print(f"{run}, {checkpoint}step {step}: up to {num_images} images of the {split} split{best}")
   followed = {}
   if clips.is_video(data) and model.ITERATES:  # first, for it may refuse
     tracked = clips.score(
