@@ -175,8 +175,10 @@ def generate_missing(data: Mapping[str, Any], budget: str, num_scenes: int | Non
     lacking = str(error)
   if not spec.generator:
     return lacking
-  number, parameters = num_scenes or runs.num_scenes(data), {}
-  if spec.rendered:
+  parameters = {}
+  if not spec.rendered:
+    number = num_scenes or runs.num_scenes(data)
+  else:
     if num_scenes is None and budget != "quick":
       return (
         f"there is no file in {data['dir']}, and rendering one takes long; num_scenes=2000 for "

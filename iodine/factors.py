@@ -90,8 +90,8 @@ class DCI:
 
   Attributes:
     disentanglement: in [0, 1]; 1: each latent matters for one factor.
-    completeness: in [0, 1]; 1: each factor rests on one latent. Of the
-      factors that vary; NaN where none does.
+    completeness: in [0, 1]; 1: each factor rests on one latent. Of the factors
+      that vary; NaN where none does.
     informativeness: name -> held-out R^2 or accuracy of the trees that were asked.
     importance: float [Z, F]; each column sums to 1, or is zero where the factor does not vary.
     names: F names, in the order of the columns.

@@ -50,10 +50,8 @@ def object_slot_iou(true_masks: ArrayLike, masks: ArrayLike, num_background: int
   iou = np.zeros([num_images, num_entities - num_background, masks.shape[1]])
   identity = np.eye(masks.shape[1])
   for n in range(num_images):  # image by image: one-hot masks of all would be large
-    objects = (
-      true_masks[n, num_background:].reshape(iou.shape[1], masks[n, 0].size).astype(np.float64)
-    )  # [L, P]
     slots = identity[masks[n].argmax(axis=0).ravel()]  # [P, K]
+    objects = true_masks[n, num_background:].reshape(-1, len(slots)).astype(np.float64)  # [L, P]
     shared = objects @ slots  # [L, K]
     union = objects.sum(axis=1)[:, None] + shared.sum(axis=0) - shared
     np.divide(shared, union, out=iou[n], where=union > 0)

@@ -98,10 +98,9 @@ class Iodine(SlotModel):
 
   def iterations_of(self, num_frames: int) -> int:
     """T whose decodes are scored against every frame, see docs/sequences.md."""
-    seen = int(
-      self.config.objective == "reconstruction"
-    )  # each frame's decode is behind its update
-    return max(num_frames + seen - int(self.config.released.final_decode), 1)
+    # under `reconstruction` the decode of a frame comes behind its update
+    behind = int(self.config.objective == "reconstruction")
+    return max(num_frames + behind - int(self.config.released.final_decode), 1)
 
   def weights(self) -> dict[str, tf.Variable]:
     """sigma and the KL's weight."""

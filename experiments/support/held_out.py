@@ -137,7 +137,7 @@ def check(entries: Sequence[Learned], data: Data, splits: Sequence[str]) -> None
       )
   ranges = own = None
   for entry in entries:
-    own = own or fingerprint(data)
+    own = own or (fingerprint(data), seed_of(data))
     if not _of_this_file(entry, data, own):
       continue
     stop = entry.stop
@@ -157,20 +157,20 @@ def check(entries: Sequence[Learned], data: Data, splits: Sequence[str]) -> None
 
 
 def _of_this_file(entry, data, own):
-  """Whether an entry is of the scenes of the file of `data`, whose fingerprint is `own`."""
+  """Whether an entry is of the scenes of the file of `data`, of which `own` is (print, seed)."""
+  own_print, own_seed = own
   same_place = all(entry.data[key] == data[key] for key in _FILE_KEYS)
   if entry.fingerprint is None:
     return same_place
   spec = runs.dataset_spec(data)
-  if entry.fingerprint == own:
+  if entry.fingerprint == own_print:
     return datasets.get_spec(entry.data["name"]).stored_name == spec.stored_name
   # the same scenes may have been rendered at another size
   if not spec.rendered or entry.data["image_size"] == data["image_size"]:
     return False
-  seed = seed_of(data)
-  if None in (seed, entry.seed):
+  if None in (own_seed, entry.seed):
     return same_place
-  return entry.seed == seed and entry.data["name"] == data["name"]
+  return entry.seed == own_seed and entry.data["name"] == data["name"]
 
 
 def scenes(
