@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from iodine.errors import UserError
+
 _BLOCK = 4  # numbers that Philox makes at each value of its counter
 
 
@@ -70,6 +72,23 @@ def _product(numbers):
   if None in known:
     return tf.reduce_prod(tf.stack(numbers))
   return int(np.prod(known))
+
+
+def as_seed(seed) -> tf.Tensor:
+  """A seed int32 [2]; a number n stands for [n, 1], as in an evaluation.
+
+  Raises:
+    UserError: it is neither one whole number nor two.
+  """
+  try:
+    seed = tf.convert_to_tensor(seed, tf.int32)
+  except (TypeError, ValueError):
+    raise UserError(f"seed must be a whole number or two of them, got {seed!r}") from None
+  if seed.shape.rank == 0:
+    seed = tf.stack([seed, 1])
+  if not seed.shape.is_compatible_with([2]):
+    raise UserError(f"seed must be a whole number or two of them, got shape {seed.shape}")
+  return seed
 
 
 def new_seed() -> tf.Tensor:

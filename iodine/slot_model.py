@@ -4,16 +4,28 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
 from iodine import unroll
 from iodine.config import ModelConfig
 from iodine.errors import UserError
-from iodine.noise import Noise, new_seed
+from iodine.noise import Noise, as_seed, new_seed
 from iodine.outputs import SlotOutput
 
 State = dict[str, tf.Tensor]  # each [B, K, ...]
+
+ROUNDING = 1e-3  # by so much a resized or averaged picture may leave [0, 1]
+
+
+def check_range(images: np.ndarray) -> None:
+  """Raises UserError for float images that leave [0, 1], or hold what is no number."""
+  if images.size and not (images.min() >= -ROUNDING and images.max() <= 1 + ROUNDING):  # NaN too
+    raise UserError(
+      f"expected float images in [0, 1], got values from {images.min():g} to {images.max():g}: "
+      "divide by the largest possible value"
+    )
 
 
 class SlotModel(snt.Module, abc.ABC):
@@ -135,15 +147,17 @@ class SlotModel(snt.Module, abc.ABC):
       images: see the class.
       num_iterations: T, the configuration's by default (a sequence's length for a sequence).
       num_slots: K, the configuration's by default.
-      seed: int32 [2]; None draws one. The noise of an image at an iteration is a function of
-        (seed, iteration, first_index + its row), of nothing else: not of the batch size.
+      seed: int32 [2], or a number n for [n, 1]; None draws one. The noise of an image at an
+        iteration is a function of (seed, iteration, first_index + its row), of nothing else: not of
+        the batch size.
       first_index: index of the batch's first image in whatever the images are counted in.
       shared_noise: all images get the noise of that first one (`Noise.shared`).
       step_options: of the model's own (`STEP_OPTIONS`).
       as_function: trace an iteration only once: see `unroll.unroll`.
 
     Raises:
-      UserError: the images' rank, size or type is wrong, K or T too small, a sequence too short.
+      UserError: the images' rank, size, type or range is wrong, K or T too small, a sequence too
+        short, or the seed is neither one number nor two.
     """
     images = self.check_images(images)
     self.check_counts(num_iterations, num_slots)
@@ -152,7 +166,7 @@ class SlotModel(snt.Module, abc.ABC):
       images,
       num_iterations=num_iterations,
       num_slots=num_slots,
-      seed=new_seed() if seed is None else seed,
+      seed=new_seed() if seed is None else as_seed(seed),
       first_index=first_index,
       shared_noise=shared_noise,
       step_options=step_options,
@@ -179,6 +193,8 @@ class SlotModel(snt.Module, abc.ABC):
       raise UserError(f"expected images [B, {wanted}] or [B, T, {wanted}], got {images.shape}")
     if images.shape[0] == 0:
       raise UserError("expected at least one image, got none")
+    if tf.executing_eagerly():  # in a graph there are no values to look at
+      check_range(images.numpy())
     return images
 
   def check_counts(self, num_iterations, num_slots) -> None:

@@ -66,7 +66,7 @@ def evaluate_run(
     which: "best" or "last" checkpoint.
     split: "test" or "validation".
     num_images: at most.
-    num_iterations: T, the run's by default.
+    num_iterations: T, the run's by default; of no matter to models that decode once.
     num_slots: K, the run's by default.
     batch_size: images at a time.
     data: keys of the run's `data` to change.

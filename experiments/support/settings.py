@@ -215,7 +215,7 @@ class ChosenRun(Settings):
   Attributes:
     run: its folder, runs/3.
     checkpoint: "best" or "last".
-    num_iterations: T, the run's by default.
+    num_iterations: T, the run's by default; of no matter to models that decode once.
     num_slots: K, the run's by default.
     num_starts: inferences of each image, from other samples, of which the one with the lowest
       negative ELBO is kept: in so many times the time more objects are found; the run's by default.

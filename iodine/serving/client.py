@@ -13,12 +13,11 @@ import tensorflow as tf
 from iodine.build import build_model, make_config, model_class
 from iodine.errors import UserError
 from iodine.serving.graph import PLACE, SEED
-from iodine.slot_model import SlotModel
+from iodine.slot_model import SlotModel, check_range
 from iodine.starts import best_start, start_seed
 from iodine.tf_paths import literal
 
 MOST = 2**31 - 1  # int32
-ROUNDING = 1e-3  # by so much a resized or averaged picture may leave [0, 1]
 
 
 class Slots(NamedTuple):
@@ -368,13 +367,8 @@ class Model:
       if images.dtype.kind != "f":
         raise UserError(f"expected images uint8, or float in [0, 1], got {images.dtype}")
       images = images.astype(np.float32)
-      if images.size and images.min() >= -ROUNDING and images.max() <= 1 + ROUNDING:
-        images = images.clip(0, 1)
-      elif images.size:  # NaN too
-        raise UserError(
-          f"expected float images in [0, 1], got values from {images.min():g} to "
-          f"{images.max():g}: divide by the largest possible value, or pass uint8"
-        )
+      check_range(images)
+      images = images.clip(0, 1)
     if not len(images):
       raise UserError(f"expected at least one image {wanted}, got none")
     single = images.ndim == 3

@@ -297,6 +297,20 @@ def test_bad_images_are_refused():
     model(tf.zeros([2, 8, 9, 3], tf.float64), num_slots=1)
   with pytest.raises(ValueError, match="expected at least one image, got none"):
     model(tf.zeros([0, 8, 9, 3], tf.float64))
+  for wrong, met in ((255.0, "0 to 255: divide"), (-0.1, "-0.1 to 0"), (np.nan, "nan to nan")):
+    images = np.zeros([2, 8, 9, 3])
+    images[1, 3, 4, 1] = wrong
+    with pytest.raises(ValueError, match=rf"images in \[0, 1\], got values from {met}"):
+      model(images)
+  assert np.isfinite(model(tf.fill([1, 8, 9, 3], tf.constant(1 + 1e-4, tf.float64))).nll).all()
+
+
+def test_a_number_is_a_seed_as_in_an_evaluation(images):
+  model = make()
+  np.testing.assert_array_equal(model(images, seed=3).nll, model(images, seed=[3, 1]).nll)
+  for wrong, met in (([1, 2, 3], r"got shape \(3,\)"), ("one", "got 'one'"), (0.5, "got 0.5")):
+    with pytest.raises(ValueError, match=f"seed must be a whole number or two of them, {met}"):
+      model(images, seed=wrong)
 
 
 @pytest.mark.parametrize("final_decode", [False, True])
