@@ -180,9 +180,10 @@ class _Progress:
       self.bar.update(done - self.bar.n)
     elif self.enabled and (now - self.last > 10 or done == self.total):
       rate = (done - self.first) / max(now - self.start, 1e-9)
-      left = (self.total - done) / rate
+      left = tqdm.format_interval((self.total - done) / rate)
+      speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
       print(
-        f"{self.name}: {done:,} of {self.total:,}, {rate:,.0f} scenes/s, {left:,.0f} s left",
+        f"{self.name}: {done:,} of {self.total:,}, {speed} scenes/s, {left} left",
         file=sys.stderr,
         flush=True,
       )

@@ -117,7 +117,7 @@ def run_jobs(
   folder.mkdir(parents=True, exist_ok=True)
   _refresh(folder, index, jobs)
   todo = [job for job in jobs if index[job.name]["status"] != "done"]
-  print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them done before", flush=True)
+  print(f"runs: {len(jobs)}, {len(jobs) - len(todo)} of them done before", flush=True)
   with interrupts.requests() as request:
     failed = _run(folder, index, todo, config["processes"], request, after)
     if request.signum is not None:

@@ -3,6 +3,7 @@
 import errno
 import gzip
 import hashlib
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent import futures
 
 import pytest
@@ -18,7 +20,7 @@ import pytest
 import datasets
 from datasets import files as records
 from datasets import generate
-from datasets.generators import tetrominoes
+from datasets.generators import chunks, tetrominoes
 
 
 def _make(folder, num=1200, **kwargs):
@@ -244,3 +246,10 @@ def test_the_command_makes_a_file_that_loads(tmp_path, capsys):
   assert seen["image_shape"] == (14, 14, 3)
   with pytest.raises(datasets.DataError, match=r"14 x 14 x 3, wanted 35 x 35 x 3"):
     datasets.check(spec, path)
+
+
+def test_a_slow_generation_says_how_slow(tmp_path, monkeypatch, capsys):
+  seconds = itertools.count(step=200)  # a look at the clock lasts long
+  monkeypatch.setattr(chunks, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
+  generate.generate("tetrominoes_quick", 8, str(tmp_path))
+  assert capsys.readouterr().err.splitlines()[-1].endswith("8 of 8, 0.04 scenes/s, 00:00 left")
