@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from iodine import metrics, starts, unroll
 from iodine.errors import UserError
-from iodine.noise import Noise
+from iodine.noise import Noise, as_seed
 from iodine.slot_model import SlotModel
 
 METRICS = ("ari_fg", "ari", "covering", "mse", "nll", "kl")
@@ -42,7 +42,7 @@ class Evaluator:
     model.check_counts(num_iterations, num_slots)
     self._model, self._num_iterations, self._num_slots = model, num_iterations, num_slots
     self._num_background = num_background
-    self._seed = tf.constant([seed, 1], tf.int32)
+    self._seed = as_seed(seed)
     self._run = unroll.Compiled(self._decodes)
 
   def __call__(

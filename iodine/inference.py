@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from iodine import starts, unroll
-from iodine.noise import Noise
+from iodine.noise import Noise, as_seed
 from iodine.outputs import SlotOutput
 from iodine.slot_model import SlotModel
 
@@ -48,7 +48,7 @@ class Inference:
     images, first_index = self._model.check_images(images), tf.constant(first_index)
 
     def run(number):
-      own = starts.start_seed(tf.constant([seed, 1], tf.int32), number)
+      own = starts.start_seed(as_seed(seed), number)
       last, kept = self._run(images, images, own, first_index, keep_all)
       energy = self._model.energy(last.nll, last.terms).numpy()
       return energy, (kept if keep_all else last).numpy()

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from iodine.errors import UserError
 
+MOST = 2**31 - 1  # int32
+SECOND = 1  # second half of a seed that is one number
 _BLOCK = 4  # numbers that Philox makes at each value of its counter
 
 
@@ -78,17 +80,16 @@ def as_seed(seed) -> tf.Tensor:
   """A seed int32 [2]; a number n stands for [n, 1], as in an evaluation.
 
   Raises:
-    UserError: it is neither one whole number nor two.
+    UserError: it is neither one whole number nor two, or beyond int32.
   """
-  try:
-    seed = tf.convert_to_tensor(seed, tf.int32)
-  except (TypeError, ValueError):
-    raise UserError(f"seed must be a whole number or two of them, got {seed!r}") from None
-  if seed.shape.rank == 0:
-    seed = tf.stack([seed, 1])
-  if not seed.shape.is_compatible_with([2]):
-    raise UserError(f"seed must be a whole number or two of them, got shape {seed.shape}")
-  return seed
+  if tf.is_symbolic_tensor(seed):  # of a graph, where there are no values to look at
+    return tf.stack([seed, SECOND]) if seed.shape.rank == 0 else seed
+  seed = np.asarray([seed, SECOND] if np.ndim(seed) == 0 else seed)
+  if seed.shape != (2,) or seed.dtype.kind not in "iu":
+    raise UserError(f"seed must be an int or two of them, got {seed.tolist()}")
+  if (abs(seed.astype(object)) > MOST).any():
+    raise UserError(f"seed must be from {-MOST} to {MOST}, got {seed.tolist()}")
+  return tf.constant(seed, tf.int32)
 
 
 def new_seed() -> tf.Tensor:

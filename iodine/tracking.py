@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from iodine import unroll
 from iodine.errors import UserError
-from iodine.noise import Noise
+from iodine.noise import Noise, as_seed
 from iodine.slot_model import SlotModel
 
 
@@ -89,9 +89,7 @@ class Tracker:
     clips = self._model.check_images(clips)
     if clips.shape.rank != 5:
       raise UserError(f"expected clips [B, T, H, W, C], got {clips.shape}")
-    means, masks, reconstruction, nll = self._run(
-      clips, tf.constant([seed, 1], tf.int32), tf.constant(first_index)
-    )
+    means, masks, reconstruction, nll = self._run(clips, as_seed(seed), tf.constant(first_index))
     arrays = [np.moveaxis(x.numpy(), 0, 1) for x in (reconstruction, means, masks)]  # [B, T + 1..]
     frames = clips.numpy()
     return Tracked(

@@ -12,12 +12,11 @@ import tensorflow as tf
 
 from iodine.build import build_model, make_config, model_class
 from iodine.errors import UserError
-from iodine.serving.graph import PLACE, SEED
+from iodine.noise import MOST, as_seed
+from iodine.serving.graph import PLACE
 from iodine.slot_model import SlotModel, check_range
 from iodine.starts import best_start, start_seed
 from iodine.tf_paths import literal
-
-MOST = 2**31 - 1  # int32
 
 
 class Slots(NamedTuple):
@@ -156,7 +155,7 @@ class Model:
       self._num_slots(num_slots),
     )
     num_starts = _count("num_starts", num_starts, model.get("num_starts", 1), 1)
-    seed, place = _seed(seed), {}
+    seed, place = as_seed(seed), {}
 
     def run(number):
       outputs = _numpy(self._loaded.infer(images, *counts, start_seed(seed, number)))
@@ -193,7 +192,7 @@ class Model:
     """The state before anything was seen, for `refine`: dict of arrays."""
     self._need("start", "one that iterates")
     num_images = _count("num_images", num_images, 1, 1)
-    return _numpy(self._loaded.start(num_images, self._num_slots(num_slots), _seed(seed)))
+    return _numpy(self._loaded.start(num_images, self._num_slots(num_slots), as_seed(seed)))
 
   def refine(self, state: dict[str, np.ndarray], images: Any) -> Inferred:
     """One more iteration: decodes and scores the state's posterior, then updates it.
@@ -287,7 +286,7 @@ class Model:
     """Scenes whose latents are drawn from the prior, slot by slot -> Slots [num_images, ...]."""
     self._need("sample", "one with latents")
     num_images = _count("num_images", num_images, 1, 1)
-    outputs = self._loaded.sample(num_images, self._num_slots(num_slots), _seed(seed))
+    outputs = self._loaded.sample(num_images, self._num_slots(num_slots), as_seed(seed))
     return _named(Slots, outputs, single=False)
 
   def plot(
@@ -382,15 +381,6 @@ def _count(name, value, default, least):
   if value > MOST:
     raise UserError(f"{name} must be at most {MOST}, got {value}")
   return np.int32(value)
-
-
-def _seed(seed):
-  seed = np.asarray([seed, SEED[1]] if np.ndim(seed) == 0 else seed)
-  if seed.shape != (2,) or seed.dtype.kind not in "iu":
-    raise UserError(f"seed must be an int or two of them, got {seed.tolist()}")
-  if (abs(seed.astype(object)) > MOST).any():
-    raise UserError(f"seed must be from {-MOST} to {MOST}, got {seed.tolist()}")
-  return seed.astype(np.int32)
 
 
 def _numpy(tensors):

@@ -308,9 +308,12 @@ def test_bad_images_are_refused():
 def test_a_number_is_a_seed_as_in_an_evaluation(images):
   model = make()
   np.testing.assert_array_equal(model(images, seed=3).nll, model(images, seed=[3, 1]).nll)
-  for wrong, met in (([1, 2, 3], r"got shape \(3,\)"), ("one", "got 'one'"), (0.5, "got 0.5")):
-    with pytest.raises(ValueError, match=f"seed must be a whole number or two of them, {met}"):
+  wrongs = ([1, 2, 3], r"\[1, 2, 3\]"), ("one", r"\['one', '1'\]"), (0.5, r"\[0.5, 1.0\]")
+  for wrong, met in wrongs:
+    with pytest.raises(ValueError, match=f"seed must be an int or two of them, got {met}"):
       model(images, seed=wrong)
+  with pytest.raises(ValueError, match=r"seed must be from .*, got \[1099511627776, 1\]"):
+    model(images, seed=2**40)
 
 
 @pytest.mark.parametrize("final_decode", [False, True])
