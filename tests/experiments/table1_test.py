@@ -66,6 +66,25 @@ def test_the_cells_are_the_papers_and_every_training_is_valid():
   ]
 
 
+@pytest.mark.parametrize("budget", ["quick", "paper"])
+@pytest.mark.parametrize("words", ["", "num_steps=90"])
+def test_a_share_shortens_every_schedule_alike(budget, words):
+  base = shlex.split(words)
+  options = {"budget": budget, "words": words, "seeds": 1}
+  whole, third = (table1.jobs(settings(table1, share=share, **options)) for share in (1, 1 / 3))
+  annealed = 0
+  for job, own in zip(whole, third, strict=True):
+    assert own.name == job.name
+    wanted, got = (command.configure(j.words(base)) for j in (job, own))
+    changed = {key for key in wanted if wanted[key] != got[key]}
+    assert "num_steps" in changed
+    assert changed <= {*table1.SCHEDULE}
+    for key in table1.SCHEDULE:
+      assert got[key] == -(-wanted[key] // 3)
+    annealed += got["anneal_steps"] > 0
+  assert annealed or budget == "paper"
+
+
 def test_scenes_are_rendered_at_the_size_that_is_trained(tmp_path, monkeypatch):
   asked = []
   record = lambda spec, num, out, workers, **rest: asked.append((spec.name, num, rest))
