@@ -2,8 +2,8 @@
 
 What a likelihood or a posterior is made of stays in full precision: the last layer of the decoder,
 the first (it costs next to nothing, and its gradient sums over all pixels; the deconvolutional
-one's MLP), the core's LSTM and head, the auxiliary inputs with their layer norms, the mixture and
-the KL.
+one's MLP), the core's LSTM and head, the auxiliary inputs, all norms, the mixture and the KL; of
+the baselines the last layers of encoders and of the attention, and an NEM's memory.
 """
 
 import sonnet as snt
@@ -53,10 +53,12 @@ def lower(x, dtype):
 
 
 class Conv2D(snt.Conv2D):
-  """Sonnet's with SAME padding; with a `compute_dtype` it takes and gives that one."""
+  """Sonnet's, with its other `options`; with a `compute_dtype` it takes and gives that one."""
 
-  def __init__(self, output_channels, kernel_size, stride=1, compute_dtype=None, name=None):
-    super().__init__(output_channels, kernel_size, stride=stride, name=name)
+  def __init__(
+    self, output_channels, kernel_size, stride=1, compute_dtype=None, name=None, **options
+  ):
+    super().__init__(output_channels, kernel_size, stride=stride, name=name, **options)
     self._compute_dtype = compute_dtype
 
   def __call__(self, x):
@@ -64,9 +66,9 @@ class Conv2D(snt.Conv2D):
     if self._compute_dtype is None:
       return super().__call__(x)
     self._initialize(tf.cast(x, tf.float32))
-    w, b = tf.cast(self.w, self._compute_dtype), tf.cast(self.b, self._compute_dtype)
-    x = tf.cast(x, self._compute_dtype)
-    return tf.nn.bias_add(tf.nn.conv2d(x, w, self.stride, "SAME"), b)
+    x, w = tf.cast(x, self._compute_dtype), tf.cast(self.w, self._compute_dtype)
+    net = tf.nn.conv2d(x, w, self.stride, self.conv_padding)
+    return tf.nn.bias_add(net, tf.cast(self.b, self._compute_dtype)) if self.with_bias else net
 
 
 class Conv2DTranspose(snt.Conv2DTranspose):
@@ -91,10 +93,10 @@ class Conv2DTranspose(snt.Conv2DTranspose):
 
 
 class Linear(snt.Linear):
-  """Sonnet's; with a `compute_dtype` it takes and gives that one."""
+  """Sonnet's, with its other `options`; with a `compute_dtype` it takes and gives that one."""
 
-  def __init__(self, output_size, compute_dtype=None, name=None):
-    super().__init__(output_size, name=name)
+  def __init__(self, output_size, compute_dtype=None, name=None, **options):
+    super().__init__(output_size, name=name, **options)
     self._compute_dtype = compute_dtype
 
   def __call__(self, x):

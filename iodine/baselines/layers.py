@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import sonnet as snt
 import tensorflow as tf
 
+from iodine import precision
+
 
 def double(x: tf.Tensor) -> tf.Tensor:
   """Nearest-neighbour upsampling: [N, H, W, c] -> [N, 2 H, 2 W, c], each pixel four times."""
@@ -32,21 +34,33 @@ class ConvEncoder(snt.Module):
     kernel: their size.
     size: of the ReLU layer.
     output_size: 2 Z.
+    compute_dtype: of all but the linear layer, or None; see `iodine.precision`.
   """
 
   def __init__(
-    self, channels: Sequence[int], kernel: int, size: int, output_size: int, name: str = "encoder"
+    self,
+    channels: Sequence[int],
+    kernel: int,
+    size: int,
+    output_size: int,
+    compute_dtype: tf.DType | None = None,
+    name: str = "encoder",
   ):
     super().__init__(name=name)
-    self.convs = [snt.Conv2D(c, kernel, stride=2, name=f"conv_{i}") for i, c in enumerate(channels)]
-    self.hidden = snt.Linear(size, name="hidden")
+    self.convs = [
+      precision.Conv2D(c, kernel, stride=2, compute_dtype=compute_dtype, name=f"conv_{i}")
+      for i, c in enumerate(channels)
+    ]
+    self.hidden = precision.Linear(size, compute_dtype=compute_dtype, name="hidden")
     self.output = snt.Linear(output_size, name="output")
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     """[N, H, W, c] -> [N, 2 Z]."""
+    net = x
     for conv in self.convs:
-      x = tf.nn.relu(conv(x))
-    return self.output(tf.nn.relu(self.hidden(flatten(x))))
+      net = tf.nn.relu(conv(net))
+    net = tf.nn.relu(self.hidden(flatten(net)))
+    return self.output(tf.cast(net, x.dtype))
 
 
 class Normed(snt.Module):
@@ -56,7 +70,7 @@ class Normed(snt.Module):
   which is small at first, where nothing has happened yet.
 
   Args:
-    layer: what is applied first.
+    layer: what is applied first; what it computes in a low precision is normed in full.
     activation: what is applied last.
   """
 
@@ -69,7 +83,7 @@ class Normed(snt.Module):
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     """[N, ..., c] -> [N, ..., d], d the layer's."""
-    return self._activation(self.norm(self.layer(x)))
+    return self._activation(self.norm(tf.cast(self.layer(x), self.layer.w.dtype)))
 
 
 def layer_norm() -> snt.LayerNorm:

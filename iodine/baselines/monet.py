@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from pydantic import Field
 
+from iodine import precision
 from iodine.baselines import layers
 from iodine.baselines.monet_networks import AttentionNetwork, ComponentDecoder
 from iodine.config import Count, ModelConfig, Positive, Sizes
@@ -47,7 +48,6 @@ class MonetConfig(ModelConfig):
 
   model: Literal["monet"] = "monet"
   num_iterations: Literal[1] = 1
-  precision: Literal["float32"] = "float32"
   latent_size: Count = 16
   attention_channels: Sizes | None = None
   attention_sizes: tuple[Count, ...] = (128, 128)
@@ -95,11 +95,14 @@ class Monet(SlotModel):
 
   def __init__(self, config: MonetConfig, name: str = "monet"):
     super().__init__(config, name)
-    self.attention = AttentionNetwork(config.unet_channels, config.attention_sizes)
-    self.encoder = layers.ConvEncoder(
-      config.encoder_channels, 3, config.encoder_size, 2 * config.latent_size
+    dtype = precision.compute_dtype(config.precision)
+    self.attention = AttentionNetwork(
+      config.unet_channels, config.attention_sizes, compute_dtype=dtype
     )
-    self.decoder = ComponentDecoder(config.image_size, config.decoder_channels)
+    self.encoder = layers.ConvEncoder(
+      config.encoder_channels, 3, config.encoder_size, 2 * config.latent_size, dtype
+    )
+    self.decoder = ComponentDecoder(config.image_size, config.decoder_channels, compute_dtype=dtype)
     self.sigma = tf.Variable(config.sigma, trainable=False, dtype=self.dtype, name="sigma")
     self.kl_weight = tf.Variable(
       config.kl_weight, trainable=False, dtype=self.dtype, name="kl_weight"

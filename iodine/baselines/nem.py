@@ -11,6 +11,7 @@ import pydantic
 import tensorflow as tf
 from pydantic import Field
 
+from iodine import precision
 from iodine.baselines import nem_networks
 from iodine.config import Count, ImageSize, ModelConfig
 from iodine.noise import Noise
@@ -47,7 +48,6 @@ class NemConfig(ModelConfig):
   image_size: ImageSize = (28, 28, 1)
   num_slots: Annotated[int, Field(ge=2)] = 4
   num_iterations: Count = 15
-  precision: Literal["float32"] = "float32"
   cell: Literal["recurrent", "relational", "gradient"] = "recurrent"
   hidden_size: Count = 250
   cell_norm: bool = False
@@ -190,12 +190,13 @@ def divergence_from_black(means: tf.Tensor) -> tf.Tensor:
 
 
 def _make_network(config):
+  dtype = precision.compute_dtype(config.precision)
   if config.cell == "gradient":
-    return nem_networks.GradientNetwork(config.hidden_size)
+    return nem_networks.GradientNetwork(config.hidden_size, dtype)
   if config.cell == "relational":
-    cell = nem_networks.RelationalCell(config.hidden_size, config.relation_sizes)
+    cell = nem_networks.RelationalCell(config.hidden_size, config.relation_sizes, dtype)
   else:
-    cell = nem_networks.RecurrentCell(config.hidden_size, config.cell_norm)
+    cell = nem_networks.RecurrentCell(config.hidden_size, config.cell_norm, dtype)
   return nem_networks.RecurrentNetwork(
     config.image_size,
     cell,
@@ -203,4 +204,5 @@ def _make_network(config):
     config.encoder_size,
     config.decoder_size,
     config.decoder_channels,
+    dtype,
   )

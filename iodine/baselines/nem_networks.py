@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import sonnet as snt
 import tensorflow as tf
 
+from iodine import precision
 from iodine.baselines import layers
 from iodine.baselines.layers import Normed
 from iodine.reshaping import crop, fold_slots, unfold_slots
@@ -28,12 +29,12 @@ def _glorot() -> snt.initializers.Initializer:
   return snt.initializers.VarianceScaling(scale=1.0, mode="fan_avg", distribution="uniform")
 
 
-def _linear(size: int, name: str) -> snt.Linear:
-  return snt.Linear(size, w_init=_glorot(), name=name)
+def _linear(size: int, name: str, compute_dtype: tf.DType | None = None) -> snt.Linear:
+  return precision.Linear(size, compute_dtype, name=name, w_init=_glorot())
 
 
-def _halving_conv(channels: int, name: str) -> snt.Conv2D:
-  return snt.Conv2D(channels, _KERNEL, stride=2, w_init=_glorot(), name=name)
+def _halving_conv(channels: int, name: str, compute_dtype: tf.DType | None) -> snt.Conv2D:
+  return precision.Conv2D(channels, _KERNEL, 2, compute_dtype, name=name, w_init=_glorot())
 
 
 class DoublingConv2D(snt.Conv2D):
@@ -45,18 +46,22 @@ class DoublingConv2D(snt.Conv2D):
 
   Args:
     channels: d.
+    compute_dtype: of the convolution, or None; see `iodine.precision`.
   """
 
-  def __init__(self, channels: int, name: str):
+  def __init__(self, channels: int, name: str, compute_dtype: tf.DType | None = None):
     super().__init__(channels, _KERNEL, w_init=_glorot(), name=name)
+    self._compute_dtype = compute_dtype
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
-    """[N, H, W, c] -> [N, 2 H, 2 W, d]."""
+    """[N, H, W, c] -> [N, 2 H, 2 W, d], of the type of x."""
     self._initialize(x)
     rows = tf.constant(_ROWS_OF_PHASE, self.w.dtype)
     filters = tf.einsum("pas,qbt,stcd->abcpqd", rows, rows, self.w)  # [3, 3, c, 2, 2, d]
     filters = tf.reshape(filters, [3, 3, x.shape[-1], -1])
-    return tf.nn.depth_to_space(tf.nn.conv2d(x, filters, 1, "SAME"), 2) + self.b
+    low, filters = (precision.lower(tensor, self._compute_dtype) for tensor in (x, filters))
+    net = tf.cast(tf.nn.conv2d(low, filters, 1, "SAME"), x.dtype)
+    return tf.nn.depth_to_space(net, 2) + self.b
 
 
 class GradientNetwork(snt.Module):
@@ -67,11 +72,17 @@ class GradientNetwork(snt.Module):
 
   Args:
     hidden_size: n.
+    compute_dtype: of the products with W, or None; see `iodine.precision`.
   """
 
-  def __init__(self, hidden_size: int, name: str = "gradient_network"):
+  def __init__(
+    self,
+    hidden_size: int,
+    compute_dtype: tf.DType | None = None,
+    name: str = "gradient_network",
+  ):
     super().__init__(name=name)
-    self._hidden_size = hidden_size
+    self._hidden_size, self._compute_dtype = hidden_size, compute_dtype
 
   @snt.once
   def _initialize(self, inputs):
@@ -85,10 +96,15 @@ class GradientNetwork(snt.Module):
     flat = layers.flatten(fold_slots(inputs))  # [B*K, H*W*C]
     self._initialize(flat)
     active = tf.sigmoid(fold_slots(hidden))
-    theta = fold_slots(hidden) + self.rate * active * (1 - active) * (flat @ self.w)  # [B*K, n]
-    means = tf.sigmoid(tf.matmul(tf.sigmoid(theta), self.w, transpose_b=True))  # [B*K, H*W*C]
+    gradient = active * (1 - active) * self._matmul(flat)
+    theta = fold_slots(hidden) + self.rate * gradient  # [B*K, n]
+    means = tf.sigmoid(self._matmul(tf.sigmoid(theta), transpose_b=True))  # [B*K, H*W*C]
     means = tf.reshape(means, [-1, *inputs.shape[2:]])
     return unfold_slots(means, inputs), unfold_slots(theta, inputs)
+
+  def _matmul(self, x, **options):
+    low, w = (precision.lower(tensor, self._compute_dtype) for tensor in (x, self.w))
+    return tf.cast(tf.matmul(low, w, **options), x.dtype)
 
 
 class RecurrentNetwork(snt.Module):
@@ -102,6 +118,7 @@ class RecurrentNetwork(snt.Module):
     decoder_size: of the layer behind the cell.
     decoder_channels: of the smallest map and of the convolutions behind each doubling but the last;
       () makes the decoder one layer.
+    compute_dtype: of all but the last layer, or None; see `iodine.precision`.
   """
 
   def __init__(
@@ -112,6 +129,7 @@ class RecurrentNetwork(snt.Module):
     encoder_size: int,
     decoder_size: int,
     decoder_channels: Sequence[int],
+    compute_dtype: tf.DType | None = None,
     name: str = "recurrent_network",
   ):
     super().__init__(name=name)
@@ -119,22 +137,25 @@ class RecurrentNetwork(snt.Module):
     height, width, channels = self._image_size
     self.cell = cell
     self.encoder = [
-      Normed(_halving_conv(c, f"encoder_{i}"), tf.nn.elu) for i, c in enumerate(encoder_channels)
+      Normed(_halving_conv(c, f"encoder_{i}", compute_dtype), tf.nn.elu)
+      for i, c in enumerate(encoder_channels)
     ]
     if encoder_channels:
-      self.encoder += [layers.flatten, Normed(_linear(encoder_size, "features"), tf.nn.elu)]
+      features = _linear(encoder_size, "features", compute_dtype)
+      self.encoder += [layers.flatten, Normed(features, tf.nn.elu)]
     if not decoder_channels:
       self.decoder = [_linear(height * width * channels, "output")]
       return
     scale = 2 ** len(decoder_channels)
     start = (-(-height // scale), -(-width // scale), decoder_channels[0])
     self.decoder = [
-      Normed(_linear(decoder_size, "hidden"), tf.nn.relu),
-      Normed(_linear(start[0] * start[1] * start[2], "map"), tf.nn.relu),
+      Normed(_linear(decoder_size, "hidden", compute_dtype), tf.nn.relu),
+      Normed(_linear(start[0] * start[1] * start[2], "map", compute_dtype), tf.nn.relu),
       snt.Reshape(start),
     ]
     for i, c in enumerate(decoder_channels[1:]):
-      self.decoder.append(Normed(DoublingConv2D(c, f"decoder_{i}"), tf.nn.relu))
+      conv = DoublingConv2D(c, f"decoder_{i}", compute_dtype)
+      self.decoder.append(Normed(conv, tf.nn.relu))
     self.decoder.append(DoublingConv2D(channels, "output"))
 
   def __call__(self, inputs: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -155,13 +176,13 @@ class RecurrentNetwork(snt.Module):
 class _Cell(snt.Module):
   """What both cells end with: h' = sigmoid(a), which recurs; the output is sigmoid(LN(a))."""
 
-  def __init__(self, hidden_size: int, norm: bool, name: str):
+  def __init__(self, hidden_size: int, norm: bool, compute_dtype: tf.DType | None, name: str):
     super().__init__(name=name)
-    self.linear = _linear(hidden_size, "linear")
+    self.linear = _linear(hidden_size, "linear", compute_dtype)
     self.norm = layers.layer_norm() if norm else None
 
   def _finish(self, net):
-    a = self.linear(net)
+    a = tf.cast(self.linear(net), net.dtype)
     return tf.sigmoid(a if self.norm is None else self.norm(a)), tf.sigmoid(a)
 
 
@@ -171,10 +192,17 @@ class RecurrentCell(_Cell):
   Args:
     hidden_size: n.
     norm: whether the output is layer-normed; the memory never is.
+    compute_dtype: of the linear layer, or None; see `iodine.precision`.
   """
 
-  def __init__(self, hidden_size: int, norm: bool, name: str = "recurrent_cell"):
-    super().__init__(hidden_size, norm, name)
+  def __init__(
+    self,
+    hidden_size: int,
+    norm: bool,
+    compute_dtype: tf.DType | None = None,
+    name: str = "recurrent_cell",
+  ):
+    super().__init__(hidden_size, norm, compute_dtype, name)
 
   def __call__(self, features: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """See `RecurrentNetwork`."""
@@ -187,15 +215,23 @@ class RelationalCell(_Cell):
   Args:
     hidden_size: n.
     sizes: of encoder, core, context and attention.
+    compute_dtype: of the linear layers but the attention's last, or None; see `iodine.precision`.
   """
 
-  def __init__(self, hidden_size: int, sizes: Sequence[int], name: str = "relational_cell"):
-    super().__init__(hidden_size, True, name)
+  def __init__(
+    self,
+    hidden_size: int,
+    sizes: Sequence[int],
+    compute_dtype: tf.DType | None = None,
+    name: str = "relational_cell",
+  ):
+    super().__init__(hidden_size, True, compute_dtype, name)
+    normed = lambda size, name, act: Normed(_linear(size, name, compute_dtype), act)
     encoder, core, context, attention = sizes
-    self.encoder = Normed(_linear(encoder, "encoder"), tf.nn.relu)
-    self.core = Normed(_linear(core, "core"), tf.nn.relu)
-    self.context = Normed(_linear(context, "context"), tf.nn.relu)
-    self.attention = Normed(_linear(attention, "attention"), tf.tanh)
+    self.encoder = normed(encoder, "encoder", tf.nn.relu)
+    self.core = normed(core, "core", tf.nn.relu)
+    self.context = normed(context, "context", tf.nn.relu)
+    self.attention = normed(attention, "attention", tf.tanh)
     self.attention_logit = _linear(1, "attention_logit")
 
   def __call__(self, features: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

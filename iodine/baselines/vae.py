@@ -9,6 +9,7 @@ import pydantic
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from iodine import precision
 from iodine.baselines import layers
 from iodine.config import Count, LikelihoodConfig, ModelConfig, Sizes, check_odd
 from iodine.decoders import SpatialBroadcastDecoder
@@ -37,7 +38,6 @@ class VaeConfig(ModelConfig):
   model: Literal["vae"] = "vae"
   num_slots: Literal[1] = 1
   num_iterations: Literal[1] = 1
-  precision: Literal["float32"] = "float32"
   latent_size: Count = 10
   encoder_channels: Sizes = (64, 64, 64, 64)
   encoder_kernel: Count = 4
@@ -71,11 +71,20 @@ class Vae(SlotModel):
 
   def __init__(self, config: VaeConfig, name: str = "vae"):
     super().__init__(config, name)
+    dtype = precision.compute_dtype(config.precision)
     self.encoder = layers.ConvEncoder(
-      config.encoder_channels, config.encoder_kernel, config.encoder_size, 2 * config.latent_size
+      config.encoder_channels,
+      config.encoder_kernel,
+      config.encoder_size,
+      2 * config.latent_size,
+      dtype,
     )
     self.decoder = SpatialBroadcastDecoder(
-      config.image_size, config.decoder_channels, config.decoder_kernel, name="decoder"
+      config.image_size,
+      config.decoder_channels,
+      config.decoder_kernel,
+      compute_dtype=dtype,
+      name="decoder",
     )
     likelihood = config.likelihood
     self.sigma = tf.Variable(likelihood.sigma, trainable=False, dtype=self.dtype, name="sigma")

@@ -411,6 +411,39 @@ def test_two_devices_change_nothing_and_a_resumed_run_is_the_same(tmp_path, name
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize(
+  ("precision", "error"), [("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
+)
+@pytest.mark.parametrize(
+  ("name", "changes"), [*((name, {}) for name in MODELS), ("iodine", {"decoder": "deconv"})]
+)
+def test_layers_compute_low_and_what_is_made_of_them_in_full(name, changes, precision, error):
+  full, low = (
+    fill(build_model(config_of(name, precision=p, **changes))) for p in ("float32", precision)
+  )
+  kinds = [[(v.name, v.shape, v.dtype) for v in model.variables] for model in (full, low)]
+  assert kinds[0] == kinds[1]  # a checkpoint serves both
+  images = scene_images(full.config.image_size[-1])[:4]
+  theirs, ours = (model(images, seed=SEED) for model in (full, low))
+  given = [value.dtype for value in tf.nest.flatten(ours) if value is not None]
+  assert set(given) == {tf.float32}
+  np.testing.assert_allclose(ours.loss, theirs.loss, rtol=error)
+  assert 1e-6 < np.abs(ours.means - theirs.means).mean() < error  # something was computed low
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "iodine"])  # precision_test
+def test_a_bfloat16_training_follows_the_float32_one(name):
+  full, low = (
+    Trainer(config_of(name, precision=p), TRAINING) for p in ("float32", "mixed_bfloat16")
+  )
+  theirs, ours = (
+    np.array([float(metrics["loss"]) for metrics in train(trainer, 12)]) for trainer in (full, low)
+  )
+  assert {v.dtype for v in low.variables} == {tf.float32}
+  np.testing.assert_allclose(ours, theirs, rtol=0.01)
+  assert (ours != theirs).any()
+
+
 def test_rmsprop_begins_as_it_says():
   """rho 0.9 and epsilon inside the root, from zero: the first step is rate x g / sqrt(g^2 / 10).
 
