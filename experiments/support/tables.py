@@ -74,14 +74,12 @@ def _plain(cell, between):
     return "-"
   if not isinstance(cell, float):
     return str(cell)
-  # three decimals for scores, four digits for small errors, one decimal for nats
-  return (
-    f"{cell:.1f}"
-    if abs(cell) >= 10
-    else f"{cell:.3f}"
-    if abs(cell) >= 0.1 or not cell
-    else (f"{cell:.3f}" if abs(cell) >= 0.0095 else f"{cell:.2g}")
-  )
+  # one decimal for nats, three for scores, two digits for small errors; rounding errors are none
+  if abs(cell) >= 10:
+    return f"{cell:.1f}"
+  if 1e-5 < abs(cell) < 0.0095:
+    return f"{cell:.2g}"
+  return f"{cell:z.3f}"
 
 
 def _latex(cell):

@@ -2,6 +2,7 @@ import csv
 import io
 
 import numpy as np
+import pytest
 
 from experiments.support.tables import Spread, Table
 
@@ -23,6 +24,24 @@ def test_text_is_aligned():
   assert lines[2].split("  ")[0] == "clevr_6"
   assert "0.988 ± 0.000" in lines[2]
   assert lines[2].index("0.0012") == lines[3].index("-") == lines[0].index("MSE")
+
+
+@pytest.mark.parametrize(
+  ("value", "shown"),
+  [
+    (-1234.56, "-1234.6"),
+    (9.876, "9.876"),
+    (0.0096, "0.010"),
+    (0.00077, "0.00077"),
+    (-2e-5, "-2e-05"),
+    (-9.5e-6, "0.000"),
+    (0.0, "0.000"),
+    (float("nan"), "-"),
+    (3, "3"),
+  ],
+)
+def test_numbers_are_as_long_as_they_are_worth(value, shown):
+  assert Table(["a"], [[value]]).text().split("\n")[2] == shown
 
 
 def test_csv_keeps_every_digit():
