@@ -99,9 +99,18 @@ def _plain(value: Any) -> Any:
 
 
 def hint(word: str, known) -> str:
-  """ ": did you mean ...?" with the nearest of the known names, or nothing."""
-  near = difflib.get_close_matches(str(word), list(known), n=1)
-  return f": did you mean {near[0]!r}?" if near else ""
+  """ ": did you mean ...?" with the nearest of the known names, or nothing.
+
+  What stands before a dot may be left out or too much: "num_train" is near "data.num_train".
+  """
+  word, by_last = str(word), {}
+  for name in known:
+    by_last.setdefault(name.rpartition(".")[2], []).append(name)
+  near = difflib.get_close_matches(word.rpartition(".")[2], by_last, n=1)
+  if not near:
+    return ""
+  (nearest,) = difflib.get_close_matches(word, by_last[near[0]], n=1, cutoff=0)
+  return f": did you mean {nearest!r}?"
 
 
 def sentence(error: pydantic.ValidationError, prefix: str = "") -> str:
