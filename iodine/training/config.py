@@ -62,7 +62,7 @@ class TrainingConfig(Settings):
     geco_rate: how fast.
     clip_norm: bound on the global gradient norm, after the averaging over replicas; None: no bound.
     seed: of variables and noise.
-    jit: compile the step with XLA.
+    jit: compile the step with XLA, which draws other samples for the same seed.
     curriculum: stages before the model's own number of slots and iterations, for instance
       [{"until": 1500, "num_slots": 4, "num_iterations": 5}]: K and T up to that step; a number that
       is left out is the model's. "mixed": true scores the mixed image in place of Eq. 1.
