@@ -37,7 +37,7 @@ def _halving_conv(channels: int, name: str, compute_dtype: tf.DType | None) -> s
   return precision.Conv2D(channels, _KERNEL, 2, compute_dtype, name=name, w_init=_glorot())
 
 
-class DoublingConv2D(snt.Conv2D):
+class DoublingConv2D(precision.Conv2D):
   """A 4 x 4 convolution of the image doubled by nearest neighbours, without doubling it.
 
   Of four neighbours in the doubled image two or three are copies of one pixel, so that the four
@@ -50,8 +50,7 @@ class DoublingConv2D(snt.Conv2D):
   """
 
   def __init__(self, channels: int, name: str, compute_dtype: tf.DType | None = None):
-    super().__init__(channels, _KERNEL, w_init=_glorot(), name=name)
-    self._compute_dtype = compute_dtype
+    super().__init__(channels, _KERNEL, 1, compute_dtype, name=name, w_init=_glorot())
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     """[N, H, W, c] -> [N, 2 H, 2 W, d], of the type of x."""

@@ -1,4 +1,4 @@
-"""Mixed precision: layers, loss scaling, and training beside float32."""
+"""Mixed precision: layers, what stays in float32, loss scaling, and training beside float32."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import sonnet as snt
 import tensorflow as tf
 
-from iodine import IodineConfig, precision
+from iodine import Iodine, IodineConfig, precision
 from iodine.training import LossScale
 from tests.iodine.training.scenes import MODEL, TRAINING, run, scenes, values
 
@@ -41,6 +41,23 @@ def test_layers_compute_low_on_float32_variables(make, plain, dtype, error):
     else:
       assert result.dtype == dtype
       np.testing.assert_allclose(tf.cast(result, tf.float32), expected + 0.5, atol=4 * error)
+
+
+@pytest.mark.parametrize("decoder", ["broadcast", "deconv"])
+def test_likelihood_and_posterior_stay_in_float32(decoder):
+  images = next(iter(scenes()))["image"]
+  full, low = (
+    Iodine(MODEL.replace(decoder=decoder, precision=p)) for p in ("float32", "mixed_bfloat16")
+  )
+  for model in (full, low):
+    model.create_variables()
+  for ours, theirs in zip(low.variables, full.variables, strict=True):
+    assert ours.name == theirs.name
+    ours.assign(theirs)
+  ours, theirs = low(images, seed=[0, 1]), full(images, seed=[0, 1])
+  assert {value.dtype for value in tf.nest.flatten(ours)} == {tf.float32}
+  np.testing.assert_allclose(ours.loss, theirs.loss, rtol=0.01)
+  assert np.abs(ours.means - theirs.means).max() > 1e-5  # something was computed in bfloat16
 
 
 def test_a_bfloat16_training_follows_the_float32_one(make_trainer):
