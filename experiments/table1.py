@@ -146,7 +146,10 @@ def _shortened(names, config):
   if config["share"] == 1:
     return {}
   own = training.command.configure([*names, *grid.train_words(config["words"])])
-  return {key: math.ceil(config["share"] * own[key]) for key in SCHEDULE}
+  share = config["share"]
+  stages = [{**stage, "until": math.ceil(share * stage["until"])} for stage in own["curriculum"]]
+  steps = {key: math.ceil(share * own[key]) for key in SCHEDULE}
+  return {**steps, "curriculum": stages} if stages else steps
 
 
 def _data(preset, config):

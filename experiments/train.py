@@ -53,6 +53,9 @@ def train(_run, _config):
   model_config, training = runs.model_config(config), TrainingConfig.from_flat(config)
   strategy = _make_strategy(config)  # a cluster must come before TensorFlow's first operation
   runs.check_data(config["data"])
+  for stage in training.curriculum:
+    if stage.image_size is not None:
+      runs.check_data(runs.resized(config["data"], stage.image_size))
   follows = clips.is_video(config["data"]) and model_class(model_config).ITERATES
   if follows and model_config.num_starts > 1:  # not when its scores are due, after the training
     raise Refusal(clips.ONE_START)

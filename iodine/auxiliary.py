@@ -87,7 +87,7 @@ class AuxiliaryInputs(snt.Module):
   are layer-normed over all but their first axis, and no gradient flows back through them.
 
   Args:
-    image_size: (H, W, C).
+    image_channels: C.
     inputs: names out of `ALL_INPUTS`; leaving some out is the ablation of Figs. 33-40.
     coordinate_type: "linear" ([x, y] from -1 to 1) or "cosine" (8 channels; the released code).
     log_space: the released code's forms: likelihood as log p(x|z), leave-one-out as
@@ -101,7 +101,7 @@ class AuxiliaryInputs(snt.Module):
 
   def __init__(
     self,
-    image_size,
+    image_channels,
     inputs=ALL_INPUTS,
     coordinate_type="linear",
     log_space=False,
@@ -113,13 +113,9 @@ class AuxiliaryInputs(snt.Module):
     self._inputs = tuple(inputs)
     self._log_space = log_space
     self._capacity = capacity
-    height, width, image_channels = image_size
-    if coordinate_type == "linear":
-      self._coordinates = coordinates.linear(height, width, order="xy")
-    elif coordinate_type == "cosine":
-      self._coordinates = coordinates.cosine(height, width)
-    else:
+    if coordinate_type not in ("linear", "cosine"):
       raise ValueError(f'coordinate_type must be "linear" or "cosine", got {coordinate_type!r}')
+    self._coordinate_type = coordinate_type
     self._image_channels = image_channels
     self.norms = {
       name: Norm(name=f"layer_norm_{name}")
@@ -137,7 +133,7 @@ class AuxiliaryInputs(snt.Module):
     """Channels of each spatial input that is on, in the order of concatenation."""
     sizes = dict.fromkeys(SPATIAL_INPUTS, 1)
     sizes.update(dict.fromkeys(("image", "means", "grad_means"), self._image_channels))
-    sizes["coordinates"] = self._coordinates.shape[-1]
+    sizes["coordinates"] = self._coordinates(1, 1).shape[-1]
     channels = {name: sizes[name] for name in self.names if name in sizes}
     return {**channels, "capacity": 1} if self._capacity else channels
 
@@ -177,7 +173,9 @@ class AuxiliaryInputs(snt.Module):
       "grad_mask": lambda: grads.mask_logits,
       "likelihood": lambda: self._likelihood(mixture.log_prob),
       "leave_one_out": lambda: self._leave_one_out(mixture),
-      "coordinates": lambda: tf.constant(self._coordinates[None, None], images.dtype),
+      "coordinates": lambda: tf.constant(
+        self._coordinates(*images.shape[1:3])[None, None], images.dtype
+      ),
       "posterior": lambda: params,
       "grad_posterior": lambda: grads.params,
     }
@@ -206,6 +204,12 @@ class AuxiliaryInputs(snt.Module):
       scale=tf.concat(scales, axis=0),
       offset=tf.concat(offsets, axis=0),
     )
+
+  def _coordinates(self, height, width):
+    """float64 [H, W, c]"""
+    if self._coordinate_type == "cosine":
+      return coordinates.cosine(height, width)
+    return coordinates.linear(height, width, order="xy")
 
   def _mask_posterior(self, mixture):
     if not self._log_space:

@@ -49,9 +49,8 @@ class SpatialBroadcastDecoder(snt.Module):
     self._constant = constant
     self._compute_dtype = compute_dtype
     self._upsampling = upsampling
-    height, width, image_channels = self._image_size
-    low = (-(-height // upsampling), -(-width // upsampling))
-    self.broadcast_conv = BroadcastConv2D(low, channels[0], kernel_size)
+    image_channels = self._image_size[2]
+    self.broadcast_conv = BroadcastConv2D(channels[0], kernel_size)
     self.convs = [
       precision.Conv2D(c, kernel_size, compute_dtype=compute_dtype, name=f"conv_{i + 1}")
       for i, c in enumerate(channels[1:])
@@ -69,22 +68,29 @@ class SpatialBroadcastDecoder(snt.Module):
     if full_channels:
       self._last = snt.Conv2D(image_channels + 1, kernel_size, name=f"conv_{len(channels) + 1}")
 
-  def __call__(self, z):
-    """z [B, K, Z] -> Decoded. Each slot is decoded by itself: slots meet in the softmax only."""
+  def __call__(self, z, size=None):
+    """z [B, K, Z] -> Decoded. Each slot is decoded by itself: slots meet in the softmax only.
+
+    Args:
+      z: latents.
+      size: (H, W) of the images, on which no variable depends; those of `image_size` by default.
+    """
+    height, width = size or self._image_size[:2]
+    low = (-(-height // self._upsampling), -(-width // self._upsampling))
     num_slots, latent_size = tf.shape(z)[1], z.shape[2]
     flat = tf.reshape(z, [-1, latent_size])  # [B*K, Z]
     flat = _with_constant(flat, self._constant)  # [B*K, Z] or Z + 1
-    net = self.broadcast_conv(flat)  # [B*K, H/s, W/s, c]
+    net = self.broadcast_conv(flat, low)  # [B*K, H/s, W/s, c]
     for conv in self.convs[:-1]:
       net = precision.lower(net, self._compute_dtype)
       net = conv(tf.nn.elu(net))  # [B*K, H/s, W/s, c]
     net = self.convs[-1](tf.cast(tf.nn.elu(net), z.dtype))  # [B*K, H/s, W/s, (C+1) s^2]
     if self._upsampling > 1:
       net = tf.nn.depth_to_space(net, self._upsampling)
-      net = crop(net, *self._image_size[:2])  # [B*K, H, W, C+1]
+      net = crop(net, height, width)  # [B*K, H, W, C+1]
     if self._last:
       net = self._last(tf.nn.elu(net))  # [B*K, H, W, C+1]
-    return _split_slots(net, num_slots, z.shape[1], self._image_size)
+    return _split_slots(net, num_slots, z.shape[1], (height, width, self._image_size[2]))
 
 
 class SubPixelInitializer(snt.initializers.Initializer):
@@ -116,19 +122,16 @@ class BroadcastConv2D(snt.Module):
   coordinates are convolved once for all slots. The numbers are those of the plain convolution.
 
   Args:
-    output_size: (H, W).
     output_channels: channels out.
     kernel_size: odd.
   """
 
-  def __init__(self, output_size, output_channels, kernel_size, name=None):
+  def __init__(self, output_channels, kernel_size, name=None):
     super().__init__(name=name)
     if kernel_size % 2 == 0:
       raise ValueError(f"the decoder's kernel size must be odd, got {kernel_size}")
-    self._height, self._width = output_size
     self._output_channels = output_channels
     self._kernel_size = kernel_size
-    self._coordinates = coordinates.linear(self._height, self._width, order="yx")
 
   @snt.once
   def _initialize(self, z):
@@ -138,19 +141,21 @@ class BroadcastConv2D(snt.Module):
     self.w = tf.Variable(snt.initializers.TruncatedNormal(stddev=stddev)(shape, z.dtype), name="w")
     self.b = tf.Variable(tf.zeros([self._output_channels], z.dtype), name="b")
 
-  def __call__(self, z):
-    """z [N, Z] -> [N, H, W, c], before any activation."""
+  def __call__(self, z, output_size):
+    """z [N, Z], (H, W) -> [N, H, W, c], before any activation."""
     self._initialize(z)
+    height, width = output_size
     latent_size, size = z.shape[-1], self._kernel_size
     w = tf.convert_to_tensor(self.w)
     square = tf.broadcast_to(
       z[:, None, None, :],
-      [tf.shape(z)[0], min(size, self._height), min(size, self._width), latent_size],
+      [tf.shape(z)[0], min(size, height), min(size, width), latent_size],
     )
     of_z = tf.nn.conv2d(square, w[:, :, :latent_size], strides=1, padding="SAME")
-    of_z = _repeat_middle(of_z, self._height, axis=1)
-    of_z = _repeat_middle(of_z, self._width, axis=2)  # [N, H, W, c]
-    grid = tf.constant(self._coordinates[None], z.dtype)  # [1, H, W, 2]
+    of_z = _repeat_middle(of_z, height, axis=1)
+    of_z = _repeat_middle(of_z, width, axis=2)  # [N, H, W, c]
+    grid = coordinates.linear(height, width, order="yx")
+    grid = tf.constant(grid[None], z.dtype)  # [1, H, W, 2]
     of_grid = tf.nn.conv2d(grid, w[:, :, latent_size:], strides=1, padding="SAME") + self.b
     return of_z + of_grid
 

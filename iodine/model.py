@@ -1,5 +1,6 @@
 """IODINE: iterative amortised inference of slots (Greff et al. 2019)."""
 
+import math
 from typing import NamedTuple
 
 import sonnet as snt
@@ -45,7 +46,7 @@ class Iodine(SlotModel):
     compute_dtype = precision.compute_dtype(config.precision)
     self.decoder = _make_decoder(config, compute_dtype)
     self.auxiliary = auxiliary.AuxiliaryInputs(
-      config.image_size,
+      config.image_size[2],
       core.inputs,
       core.coordinates,
       log_space=released.log_space_inputs,
@@ -159,13 +160,13 @@ class Iodine(SlotModel):
       tape.watch(params)
       posterior = self._latent.posterior(params)
       z = posterior.loc + posterior.scale * noise
-      means, mask_logits = self.decoder(z)
+      means, mask_logits = self.decoder(z, *self._other_size(images))
       mixture = self._mixture(images, means, mask_logits)
       nll = _nll(mixture, mixed)  # [B]
       prior = self._latent.prior(self.config.latent_size, params.dtype)
       kl = tfd.kl_divergence(posterior, prior)  # [B, K, Z]
       terms = self._terms(kl, mixture)
-      loss = tf.reduce_sum(self._loss(nll, terms))
+      loss = tf.reduce_sum(self._loss(nll, terms, images))
     if grads is None:
       grads = auxiliary.Gradients(*tape.gradient(loss, [params, means, mask_logits]))
       if self.config.refinement.mask_gradient == "mask":
@@ -217,7 +218,7 @@ class Iodine(SlotModel):
       masks=mixture.masks,
       nll=nll,
       terms=decode.terms,
-      loss=self._loss(nll, decode.terms),
+      loss=self._loss(nll, decode.terms, frame.target),
       latents=Latents(posterior.loc, posterior.scale, decode.z, decode.kl, decode.params),
     )
 
@@ -234,11 +235,23 @@ class Iodine(SlotModel):
       terms["entropy"] = tf.reduce_sum(mixture.mask_entropy, axis=[1, 2, 3, 4])
     return terms
 
-  def _loss(self, nll, terms):
-    """[B]"""
+  def _loss(self, nll, terms, images):
+    """[B]
+
+    Of smaller images the likelihood, a sum over pixels, is a smaller one, as is the masks' entropy;
+    the KL is not, so that its weight is in proportion.
+    """
     for name, weight in self._term_weights.items():
+      if name == "kl" and self._other_size(images):
+        share = math.prod(images.shape[1:3]) / math.prod(self.config.image_size[:2])
+        weight = weight * share  # not in place: it is a variable
       nll += weight * terms[name]
     return nll
+
+  def _other_size(self, images):
+    """[(H, W)] of images in a stage of a training that has others than the model's, else []."""
+    size = tuple(images.shape[1:3])
+    return [] if size == self.config.image_size[:2] else [size]
 
   def _scaled(self, grads):
     if not self.config.released.batch_mean_gradients:

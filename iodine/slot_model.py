@@ -139,6 +139,7 @@ class SlotModel(snt.Module, abc.ABC):
     first_index=0,
     shared_noise=False,
     step_options: Mapping[str, Any] | None = None,
+    image_size: tuple[int, int] | None = None,
     as_function=False,
   ) -> SlotOutput:
     """Unrolled inference: `unroll.unroll` of images that are checked.
@@ -153,13 +154,15 @@ class SlotModel(snt.Module, abc.ABC):
       first_index: index of the batch's first image in whatever the images are counted in.
       shared_noise: all images get the noise of that first one (`Noise.shared`).
       step_options: of the model's own (`STEP_OPTIONS`).
+      image_size: (H, W) of the images where they are others than the configuration's.
       as_function: trace an iteration only once: see `unroll.unroll`.
 
     Raises:
       UserError: the images' rank, size, type or range is wrong, K or T too small, a sequence too
-        short, or the seed is neither one number nor two.
+        short, or the seed is neither one number nor two; variables depend on the images' size.
     """
-    images = self.check_images(images)
+    self.check_size(image_size)
+    images = self.check_images(images, image_size)
     self.check_counts(num_iterations, num_slots)
     return unroll.unroll(
       self,
@@ -179,10 +182,16 @@ class SlotModel(snt.Module, abc.ABC):
     self(blank, num_iterations=2, num_slots=self.MIN_SLOTS, seed=[0, 0])
     return self.trainable_variables
 
-  def check_images(self, images) -> tf.Tensor:
-    """The images as a tensor; raises UserError where they are not what the model takes."""
+  def check_images(self, images, image_size: tuple[int, int] | None = None) -> tf.Tensor:
+    """The images as a tensor; raises UserError where they are not what the model takes.
+
+    Args:
+      images: see the class.
+      image_size: see `__call__`.
+    """
     images = tf.convert_to_tensor(images)
-    expected = tuple(self.config.image_size)
+    height, width, channels = self.config.image_size
+    expected = (*(image_size or (height, width)), channels)
     if images.dtype != self.dtype:
       raise UserError(
         f"expected {self.dtype.name} images in [0, 1], got {images.dtype.name}"
@@ -196,6 +205,16 @@ class SlotModel(snt.Module, abc.ABC):
     if tf.executing_eagerly():  # in a graph there are no values to look at
       check_range(images.numpy())
     return images
+
+  def check_size(self, image_size: tuple[int, int] | None) -> None:
+    """Raises UserError for an (H, W) that the model's variables are not made for; None passes."""
+    own = tuple(self.config.image_size[:2])
+    if image_size in (None, own) or "image_size" in self.free_settings:
+      return
+    raise UserError(
+      f"image_size must be {list(own)}, on which variables of this model depend, got "
+      f"{list(image_size)}"
+    )
 
   def check_counts(self, num_iterations, num_slots) -> None:
     """Raises UserError for a number of iterations or slots that it cannot have; None passes."""

@@ -1,5 +1,7 @@
 """What happens between the steps of a training: batches, curves, scores, pictures, going back."""
 
+import functools
+import itertools
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -57,23 +59,26 @@ class Loop:
     return bool(every) and (step % every == 0 or step == self._trainer.config.num_steps)
 
   def batches(self) -> Iterator[Any]:
-    """Iterator over distributed batches, from where the trainer is."""
+    """Distributed batches, from where the trainer is; as large as the curriculum wants them."""
     trainer = self._trainer
+    for first, end, size in trainer.config.image_sizes(trainer.steps_done):
+      batches = trainer.distribute(functools.partial(self._training_data, first, size))
+      yield from itertools.islice(batches, None if end is None else end - first)
 
-    def dataset(batch_size, pipeline, num_pipelines):
-      return runs.load_data(
-        self._config["data"],
-        "train",
-        batch_size,
-        shuffle=True,
-        seed=trainer.data_seed,
-        start_batch=trainer.steps_done,
-        drop_remainder=True,
-        input_pipeline_id=pipeline,
-        num_input_pipelines=num_pipelines,
-      )
-
-    return trainer.distribute(dataset)
+  def _training_data(self, first, size, batch_size, pipeline, num_pipelines):
+    """The batches of one input pipeline from a step on, of images of (H, W)."""
+    data = self._config["data"]
+    return runs.load_data(
+      data if size is None else runs.resized(data, size),
+      "train",
+      batch_size,
+      shuffle=True,
+      seed=self._trainer.data_seed,
+      start_batch=first,
+      drop_remainder=True,
+      input_pipeline_id=pipeline,
+      num_input_pipelines=num_pipelines,
+    )
 
   def rewound(self, step: int, values: Mapping[str, Any]) -> bool:
     """Deals with steps that were not finite, as `on_nan` says; True if the trainer went back."""

@@ -8,6 +8,7 @@ from typing import Any
 Values = dict[str, Any]
 
 OVERNIGHT = 5  # times the steps of `quick`
+SMALL = 0.75  # of these, on the images of `quick`
 TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_every": 250}
 IODINE: Values = {
   **TRAINING,

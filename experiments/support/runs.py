@@ -65,6 +65,12 @@ def check_data(data: Data) -> None:
   _check(data)
 
 
+def resized(data: Data, size: tuple[int, int]) -> Data:
+  """The same files with images of another (H, W), where there may be files of that size too."""
+  path = files.find_files(dataset_spec(data), data["path"], data["dir"], data["image_size"])
+  return {**data, "path": path, "image_size": size}
+
+
 def num_frames(data: Data) -> int:
   """How many frames the clips of a `data` configuration have."""
   return data["num_frames"] or _check(data)["image_shape"][0]

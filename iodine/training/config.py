@@ -1,5 +1,6 @@
 """How a model is trained, as data."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 import pydantic
@@ -18,12 +19,15 @@ class Stage(Settings):
     until: the step at which it ends.
     num_slots: K, None for the model's.
     num_iterations: T, None for the model's.
+    image_size: (H, W) that images are resized to, None for the model's: smaller ones take a
+      fraction of the time. The KL's weight is in proportion to their pixels.
     mixed: score the mixed image in place of Eq. 1 (`distributions.SpatialMixture.mixed_log_prob`).
   """
 
   until: Count
   num_slots: Annotated[int, Field(ge=2)] | None = None
   num_iterations: Count | None = None
+  image_size: tuple[Count, Count] | None = None
   mixed: bool = False
 
   @property
@@ -64,8 +68,9 @@ class TrainingConfig(Settings):
     seed: of variables and noise.
     jit: compile the step with XLA, which draws other samples for the same seed.
     curriculum: stages before the model's own number of slots and iterations, for instance
-      [{"until": 1500, "num_slots": 4, "num_iterations": 5}]: K and T up to that step; a number that
-      is left out is the model's. "mixed": true scores the mixed image in place of Eq. 1.
+      [{"until": 1500, "num_slots": 4, "num_iterations": 5}]: K and T up to that step; what is left
+      out is the model's. "image_size": [35, 35] trains on images of that size, "mixed": true scores
+      the mixed image in place of Eq. 1.
   """
 
   batch_size: Count = 32
@@ -122,6 +127,28 @@ class TrainingConfig(Settings):
         "geco_target and kl_weight_start both move the KL's weight: take one of them"
       )
     return self
+
+  def stage(self, step: int) -> Stage:
+    """The stage of the update that follows `step` others; one without numbers behind them all."""
+    running = (stage for stage in self.curriculum if step < stage.until)
+    return next(running, Stage(until=self.num_steps))
+
+  def image_sizes(self, step: int) -> Iterator[tuple[int, int | None, tuple[int, int] | None]]:
+    """How large the images are from a step on.
+
+    Args:
+      step: how many updates there have been.
+
+    Yields:
+      (first, end, size): between these numbers of updates images are of this (H, W), None for the
+      model's; the last one has no end.
+    """
+    first, size = step, self.stage(step).image_size
+    for stage in self.curriculum:
+      if stage.until > step and (following := self.stage(stage.until).image_size) != size:
+        yield first, stage.until, size
+        first, size = stage.until, following
+    yield first, None, size
 
   @property
   def starts(self) -> dict[str, float | None]:

@@ -128,6 +128,7 @@ class Trainer:
         )
       try:
         self.model.check_counts(stage.num_iterations, stage.num_slots)
+        self.model.check_size(stage.image_size)
       except UserError as error:
         raise ConfigError(f"a stage until step {stage.until}: {error}") from error
 
@@ -214,13 +215,15 @@ class Trainer:
     return self._train_step.get_concrete_function(batch, **self._stage(self.config.num_steps))
 
   def _stage(self, step):
-    """K and T of the curriculum for the update that follows `step` others; {} for the model's."""
-    for stage in self.config.curriculum:
-      if step < stage.until:
-        numbers = {"num_slots": stage.num_slots, "num_iterations": stage.num_iterations}
-        known = {name: number for name, number in numbers.items() if number is not None}
-        return {**known, "step_options": stage.step_options} if stage.step_options else known
-    return {}
+    """What the curriculum has for the update that follows `step` others; {} for the model's own."""
+    stage = self.config.stage(step)
+    values = {
+      "num_slots": stage.num_slots,
+      "num_iterations": stage.num_iterations,
+      "image_size": stage.image_size,
+      "step_options": stage.step_options,
+    }
+    return {name: value for name, value in values.items() if value}
 
   def distribute(self, make_dataset: Callable[[int, int, int], tf.data.Dataset]) -> Iterator[Any]:
     """Batches for `train_step`.
@@ -259,13 +262,15 @@ class Trainer:
   def _replicated_any(self, flag):
     return self.strategy.reduce("SUM", self.strategy.run(lambda: flag), axis=None)
 
-  def _replicated_step(self, batch, num_slots=None, num_iterations=None, step_options=None):
+  def _replicated_step(
+    self, batch, num_slots=None, num_iterations=None, image_size=None, step_options=None
+  ):
     fold_in = tf.random.experimental.stateless_fold_in
     seed = fold_in(tf.constant([self.config.seed, 0], tf.int32), tf.cast(self.step, tf.int32))
     seed = fold_in(seed, tf.cast(self.num_rewinds, tf.int32))
     self._anneal()
     values, gradients = self.strategy.run(
-      self._gradients, args=(batch, seed, num_slots, num_iterations, step_options)
+      self._gradients, args=(batch, seed, num_slots, num_iterations, image_size, step_options)
     )
     values = {k: self.strategy.reduce("SUM", v, axis=None) for k, v in values.items()}
     if "ari_fg" in values:
@@ -278,7 +283,7 @@ class Trainer:
 
     def update():
       self.strategy.run(self._apply, args=(gradients,))
-      self._follow(values)
+      self._follow(values, image_size)
       return True
 
     tf.cond(values["finite"], update, lambda: False)
@@ -301,16 +306,19 @@ class Trainer:
         value = annealed(start, settings[name], step, self.config.anneal_steps)
         variable.assign(tf.cast(value, variable.dtype))
 
-  def _follow(self, values):
+  def _follow(self, values, image_size):
     """The KL's weight by GECO, and the clock of the annealing, after an update."""
     if self._geco:
       weight = self.model.weights()["kl_weight"]
-      per_value = values["nll"] / math.prod(self.model.config.image_size)
-      weight.assign(tf.cast(self._geco.update(per_value, weight), weight.dtype))
+      height, width, channels = self.model.config.image_size
+      num_pixels = math.prod(image_size or (height, width))
+      per_value = values["nll"] / (num_pixels * channels)
+      updated = self._geco.update(per_value, tf.cast(weight, tf.float32))
+      weight.assign(tf.cast(updated, weight.dtype))
     if self._parted:
       self._parted.update(values["mask_entropy"])
 
-  def _gradients(self, batch, seed, num_slots, num_iterations, step_options):
+  def _gradients(self, batch, seed, num_slots, num_iterations, image_size, step_options):
     """Pure: this replica's part of the losses, and the gradients summed over replicas."""
     context = tf.distribute.get_replica_context()
     replica = tf.get_static_value(context.replica_id_in_sync_group)
@@ -323,6 +331,7 @@ class Trainer:
         seed=seed,
         first_index=replica * self._replica_batch,
         step_options=step_options,
+        image_size=image_size,
         as_function=not self.config.jit,
       )
       loss = tf.reduce_sum(output.loss) / self.config.batch_size

@@ -67,7 +67,7 @@ def test_the_cells_are_the_papers_and_every_training_is_valid():
 
 
 @pytest.mark.parametrize("budget", ["quick", "paper"])
-@pytest.mark.parametrize("words", ["", "num_steps=90"])
+@pytest.mark.parametrize("words", ["", "num_steps=90", "curriculum='[{\"until\": 50}]'"])
 def test_a_share_shortens_every_schedule_alike(budget, words):
   base = shlex.split(words)
   options = {"budget": budget, "words": words, "seeds": 1}
@@ -78,7 +78,9 @@ def test_a_share_shortens_every_schedule_alike(budget, words):
     wanted, got = (command.configure(j.words(base)) for j in (job, own))
     changed = {key for key in wanted if wanted[key] != got[key]}
     assert "num_steps" in changed
-    assert changed <= {*table1.SCHEDULE}
+    stages = [{**stage, "until": 17} for stage in wanted["curriculum"]]
+    assert got["curriculum"] == stages
+    assert changed <= {*table1.SCHEDULE, *(["curriculum"] if stages else [])}
     for key in table1.SCHEDULE:
       assert got[key] == -(-wanted[key] // 3)
     annealed += got["anneal_steps"] > 0

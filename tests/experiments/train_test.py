@@ -65,6 +65,23 @@ def test_a_resumed_run_ends_bit_identical(tiny_data, tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_images_that_grow_are_resumed_bit_identical(tiny_data, tmp_path):
+  """Stopped among the steps on smaller images, and behind them."""
+  options = {"learning_rate_schedule": "constant", "validate_every": 0, "scored": False}
+  options |= {"curriculum": [{"until": 3, "image_size": [12, 12]}]}
+  run_experiment(tmp_path, data={"dir": str(tiny_data)}, **options)
+  beside = tmp_path / "data"  # with other scenes of that size, which are not to be read
+  shutil.copytree(tiny_data, beside)
+  generate.generate("tetrominoes_quick", 60, beside, seed=5, progress=False, image_size=12)
+  options["data"] = {"dir": str(beside), "image_size": [14, 14]}
+  for steps in (2, 4):
+    stopped = run_experiment(tmp_path, num_steps=steps, **options)
+    resumed = run_experiment(tmp_path, resume_from=str(tmp_path / stopped._id), **options)
+    ours, theirs = (variables(tmp_path / run) for run in (resumed._id, "1"))
+    for one, another in zip(ours, theirs, strict=True):
+      np.testing.assert_array_equal(one, another)
+
+
 def best(run):
   return [p.stem for p in (run / "checkpoints" / "best").glob("*.index")]
 

@@ -9,10 +9,10 @@ from iodine.decoders import BroadcastConv2D, DeconvDecoder, SpatialBroadcastDeco
 @pytest.mark.parametrize(("size", "kernel"), [((9, 7), 5), ((8, 8), 3), ((5, 12), 5), ((2, 3), 5)])
 def test_broadcast_conv_equals_the_plain_convolution(size, kernel):
   z = np.random.default_rng(0).normal(size=[3, 4])
-  conv = BroadcastConv2D(size, 6, kernel)
-  actual = conv(tf.constant(z))
+  conv = BroadcastConv2D(6, kernel)
+  actual = conv(tf.constant(z), size)
   conv.b.assign(tf.range(6.0, dtype=tf.float64))
-  actual = conv(tf.constant(z))
+  actual = conv(tf.constant(z), size)
   full = np.concatenate(
     [
       np.broadcast_to(z[:, None, None], [3, *size, 4]),
@@ -27,8 +27,8 @@ def test_broadcast_conv_equals_the_plain_convolution(size, kernel):
 def test_broadcast_conv_has_the_plain_convolutions_gradients():
   z = tf.constant(np.random.default_rng(1).normal(size=[2, 3]))
   weights = np.random.default_rng(2).normal(size=[2, 6, 7, 4])
-  conv = BroadcastConv2D((6, 7), 4, 5)
-  conv(z)
+  conv = BroadcastConv2D(4, 5)
+  conv(z, (6, 7))
 
   def plain(z):
     grid = tf.broadcast_to(tf.constant(coordinates.linear(6, 7)), [2, 6, 7, 2])
@@ -36,7 +36,7 @@ def test_broadcast_conv_has_the_plain_convolutions_gradients():
     return tf.nn.conv2d(full, conv.w, 1, "SAME") + conv.b
 
   gradients = []
-  for function in (conv, plain):
+  for function in (lambda z: conv(z, (6, 7)), plain):
     with tf.GradientTape() as tape:
       tape.watch(z)
       loss = tf.reduce_sum(function(z) * weights)
@@ -47,7 +47,7 @@ def test_broadcast_conv_has_the_plain_convolutions_gradients():
 
 def test_an_even_kernel_is_refused():
   with pytest.raises(ValueError, match="odd, got 4"):
-    BroadcastConv2D((8, 8), 2, 4)
+    BroadcastConv2D(2, 4)
 
 
 @pytest.mark.parametrize("image_size", [(14, 11, 3), (32, 32, 1)])
@@ -72,12 +72,25 @@ def test_upsampling_writes_squares_of_pixels():
   decoder = SpatialBroadcastDecoder((8, 11, 3), (5,), 3, upsampling=3)
   decoded = decoder(tf.constant(z))
   assert decoded.means.shape == [1, 2, 8, 11, 3]
-  low = tf.nn.elu(decoder.broadcast_conv(tf.constant(z[0])))  # [2, 3, 4, 5]
+  low = tf.nn.elu(decoder.broadcast_conv(tf.constant(z[0]), (3, 4)))  # [2, 3, 4, 5]
   low = decoder.convs[-1](low).numpy().reshape([2, 3, 4, 3, 3, 4])  # then row, column, channel
   for row, column in np.ndindex(8, 11):
     expected = low[:, row // 3, column // 3, row % 3, column % 3]
     np.testing.assert_array_equal(decoded.mask_logits[0, :, row, column], expected[:, :1])
     np.testing.assert_array_equal(decoded.means[0, :, row, column], expected[:, 1:])
+
+
+@pytest.mark.parametrize("upsampling", [1, 3])
+def test_variables_of_one_image_size_serve_all(upsampling):
+  z = tf.random.stateless_normal([2, 3, 4], [0, 1])
+  options = {"channels": (4, 5), "kernel_size": 3, "upsampling": upsampling}
+  large, small = (SpatialBroadcastDecoder((*size, 3), **options) for size in ((14, 11), (7, 8)))
+  assert large(z).means.shape == (2, 3, 14, 11, 3)
+  small(z)
+  for ours, theirs in zip(small.variables, large.variables, strict=True):
+    ours.assign(theirs)
+  for ours, theirs in zip(large(z, (7, 8)), small(z), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_papers_sizes():
@@ -121,7 +134,7 @@ def test_full_channels_put_a_convolution_behind_the_sub_pixel_one():
   last = next(v for v in decoder.variables if v.shape == (3, 3, 5, 4))
   bias = next(v for v in decoder.variables if v.shape == (4,))
   bias.assign([0.1, 0.2, 0.3, 0.4])
-  low = decoder.broadcast_conv(tf.reshape(z, [4, 4]))
+  low = decoder.broadcast_conv(tf.reshape(z, [4, 4]), (3, 3))
   for conv in decoder.convs:
     low = conv(tf.nn.elu(low))  # [4, 3, 3, 5 * 9]
   full = low.numpy().reshape([4, 3, 3, 3, 3, 5]).swapaxes(2, 3).reshape([4, 9, 9, 5])[:, :7, :8]

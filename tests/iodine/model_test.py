@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from iodine import Iodine, IodineConfig
 from iodine.auxiliary import ALL_INPUTS
+from iodine.errors import UserError
 from iodine.noise import Noise
 
 CONFIG = IodineConfig(
@@ -83,6 +84,44 @@ def test_a_lighter_kl_weighs_less_in_the_loss(images):
   output = model(images, seed=SEED)
   expected = output.nll[0] + 0.25 * output.terms["kl"][0]
   np.testing.assert_allclose(output.loss, expected)
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {},
+    {"decoder_upsampling": 2, "coordinate_type": "cosine", "capacity_channels": True},
+    {"mask_entropy_weight": 0.3, "final_decode": True, "decoder_full_channels": 3},
+  ],
+)
+@pytest.mark.parametrize("size", [(6, 5), (11, 9)])
+def test_images_of_another_size_are_those_of_a_model_made_for_them(changes, size):
+  """Its variables serve them; the KL's weight is in proportion to their pixels."""
+  images = tf.constant(np.random.default_rng(1).uniform(size=[2, *size, 3]))
+  model = make(kl_weight=0.5, **changes)
+  share = size[0] * size[1] / (8 * 9)
+  other = make(kl_weight=0.5 * share, image_size=(*size, 3), **changes)
+  for ours, theirs in zip(model.trainable_variables, other.trainable_variables, strict=True):
+    theirs.assign(ours)
+  results = []
+  for case, options in ((model, {"image_size": size}), (other, {})):
+    with tf.GradientTape() as tape:
+      output = case(images, seed=SEED, **options)
+    gradients = tape.gradient(output.loss, case.trainable_variables)
+    results.append([*tf.nest.flatten(output), *gradients])
+  for ours, theirs in zip(*results, strict=True):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_another_size_is_asked_for(images):
+  small = images[:, :6, :5]
+  with pytest.raises(UserError, match=r"expected images \[B, 8, 9, 3\] .*, got \(4, 6, 5, 3\)"):
+    make()(small)
+  with pytest.raises(UserError, match=r"expected images \[B, 6, 5, 3\]"):
+    make()(images, image_size=(6, 5))
+  deconv = Iodine(CONFIG.replace(decoder="deconv", decoder_kernel=5))
+  with pytest.raises(UserError, match=r"image_size must be \[8, 9\], .*, got \[6, 5\]"):
+    deconv(small, image_size=(6, 5))
 
 
 def test_the_entropy_of_the_masks_has_its_weight_in_the_loss(images):

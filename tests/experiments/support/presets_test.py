@@ -148,6 +148,11 @@ def test_overnight_is_quick_with_more_steps_and_larger_images(model):
     if sizes[0] != sizes[1]:
       assert sizes[1] == [64, 64]
       if not model:  # the KL stands against a sum over pixels
+        (stage,) = overnight["curriculum"]  # begins as `quick`
+        assert stage["until"] == 0.75 * overnight["num_steps"]
+        assert stage["image_size"] == sizes[0]
+        assert resolved(name, "deconv", "overnight")["curriculum"] == []
+        longer.add("curriculum")
         growth = np.prod(sizes[1]) / np.prod(sizes[0])
         for key in ("kl_weight", "kl_weight_start"):
           if quick[key] is not None:

@@ -17,11 +17,35 @@ TRAINING = TrainingConfig(batch_size=4, num_steps=20)
     ([{"until": 5, "num_iterations": 0}], "num_iterations must be at least 1"),
     ([{"until": 5}, {"until": 5}], r"one after the other, got \[5, 5\]"),
     ([{"until": 0}], "until must be at least 1, got 0"),
+    ([{"until": 5, "image_size": [0, 8]}], r"image_size\[?.*must be at least 1, got 0"),
+    ([{"until": 5, "image_size": 8}], "image_size"),
   ],
 )
 def test_a_curriculum_that_makes_no_sense(stages, message):
   with pytest.raises(ValueError, match=message):
     TRAINING.replace(curriculum=stages)
+
+
+@pytest.mark.parametrize(
+  ("step", "segments"),
+  [
+    (0, [(0, 5, (8, 8)), (5, 7, None), (7, 9, (9, 8)), (9, None, None)]),
+    (2, [(2, 5, (8, 8)), (5, 7, None), (7, 9, (9, 8)), (9, None, None)]),
+    (5, [(5, 7, None), (7, 9, (9, 8)), (9, None, None)]),
+    (8, [(8, 9, (9, 8)), (9, None, None)]),
+    (9, [(9, None, None)]),
+    (30, [(30, None, None)]),
+  ],
+)
+def test_images_change_their_size_between_stages(step, segments):
+  small = {"image_size": [8, 8]}
+  stages = [{"until": 3, **small, "num_slots": 2}, {"until": 5, **small}, {"until": 6}]
+  stages += [{"until": 7, "num_slots": 3}, {"until": 9, "image_size": [9, 8]}]
+  training = TRAINING.replace(curriculum=stages)
+  assert list(training.image_sizes(step)) == segments
+  for first, end, size in segments:
+    for at in range(first, end or first + 3):
+      assert training.stage(at).image_size == size
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from iodine import Iodine, make_config, metrics
-from iodine.errors import ConfigError
+from iodine.errors import ConfigError, UserError
+from iodine.geco import DECAY
 from iodine.training import Trainer, make_strategy
 from iodine.training.distribution import replica_batches
 from tests.iodine.training.scenes import (
@@ -132,6 +133,36 @@ def test_a_curriculum_is_one_training_after_the_other(tmp_path, make_trainer):
   run(whole, 1, lambda *args: scenes(*args, start=1))
   for ours, theirs in zip(values(whole), values(first), strict=True):
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_stage_of_smaller_images_is_the_training_of_a_smaller_model(tmp_path, make_trainer):
+  def small(*args, start=0):
+    crop = lambda scene: {"image": scene["image"][:, :6, :5], "mask": scene["mask"][:, :, :6, :5]}
+    return scenes(*args, start=start).map(crop)
+
+  training = TRAINING.replace(curriculum=[{"until": 2, "image_size": [6, 5]}], geco_target=-50.0)
+  whole = make_trainer(EXACT, training, tmp_path / "whole")
+  seen = run(whole, 2, small)
+  whole.checkpoints.save()
+
+  share = 6 * 5 / (8 * 8)
+  smaller = EXACT.replace(image_size=[6, 5, 3], kl_weight=share * EXACT.likelihood.kl_weight)
+  alone = make_trainer(smaller, TRAINING)
+  (expected,) = run(alone, 1, small)
+  for name in ("loss", "nll", "kl", "mse", "ari_fg", "grad_norm"):
+    np.testing.assert_allclose(seen[0][name], expected[name], rtol=1e-10, err_msg=name)
+  per_value = float(seen[0]["nll"]) / (6 * 5 * 3)  # GECO's target is one of a pixel and channel
+  second = float(seen[1]["nll"]) / (6 * 5 * 3)
+  average = DECAY * (per_value + 50) + (1 - DECAY) * (second + 50)
+  np.testing.assert_allclose(whole.state()["geco"].average, average, rtol=1e-5)
+
+  again = make_trainer(EXACT, training, tmp_path / "again")
+  again.restore(tmp_path / "whole")
+  (large,), (other,) = run(whole, 1), run(again, 1)  # at their own size
+  for name in ("loss", "mse"):
+    np.testing.assert_array_equal(large[name], other[name])
+  with pytest.raises(UserError, match=r"expected images \[B, 8, 8, 3\]"):
+    run(whole, 1, small)
 
 
 def test_what_is_reported_is_of_the_last_decode():
@@ -305,6 +336,12 @@ def test_annealing_waits_until_slots_have_parted(tmp_path, threshold, waits, mak
   [
     ({}, {"curriculum": [{"until": 2, "num_slots": 3}]}, "until step 2: num_slots must be at most"),
     ({}, {"curriculum": [{"until": 2, "mixed": True}]}, "mixed=True is not for model=vae"),
+    ({}, {"curriculum": [{"until": 2, "image_size": [4, 4]}]}, r"until step 2: image_size must be"),
+    (
+      {"decoder": "deconv"},
+      {"curriculum": [{"until": 2, "image_size": [4, 4]}]},
+      r"image_size must be \[8, 8\], .*, got \[4, 4\]",
+    ),
     (
       {"mask_gradient": "mask"},
       {"curriculum": [{"until": 2, "mixed": True}]},
