@@ -35,9 +35,10 @@ class Settings(pydantic.BaseModel):
   @pydantic.model_validator(mode="before")
   @classmethod
   def _nest(cls, values: Any) -> Any:
-    """Moves flat keys into the sections that they belong to."""
+    """Moves flat keys into the sections that they belong to; refuses keys that there are not."""
     if not isinstance(values, Mapping):
       return values
+    _check_known(values, {*cls.flat_fields(), *cls.model_fields})
     nested = dict(values)
     for name, field in cls.model_fields.items():
       section = _section(field)
@@ -79,10 +80,14 @@ class Settings(pydantic.BaseModel):
 
   def replace(self, **changes: Any) -> Self:
     """The same settings with others in place of some; keys are flat names."""
-    unknown = sorted(set(changes) - set(type(self).flat_fields()))
-    if unknown:
-      raise ConfigError(f"there is no setting {unknown[0]!r}{hint(unknown[0], self.flat_fields())}")
+    _check_known(changes, self.flat_fields())
     return type(self)(**{**self.flat(), **changes})
+
+
+def _check_known(keys, known):
+  for key in keys:
+    if key not in known:
+      raise ConfigError(f"there is no setting {key!r}{hint(key, known)}")
 
 
 def _section(field: FieldInfo) -> type[Settings] | None:
@@ -113,23 +118,18 @@ def hint(word: str, known) -> str:
   return f": did you mean {nearest!r}?"
 
 
-def sentence(error: pydantic.ValidationError, prefix: str = "") -> str:
-  """The first thing that is wrong, with its flat name, the value met and the value wanted.
-
-  Args:
-    error: of a pydantic model.
-    prefix: put before the key, as "data.".
-  """
+def sentence(error: pydantic.ValidationError) -> str:
+  """The first thing that is wrong, with its flat name, the value met and the value wanted."""
   first = error.errors(include_url=False)[0]
   names = [str(part) for part in first["loc"] if isinstance(part, str)]
   # pydantic names a nested place by its path; the last part is the alias, which users know
-  key = prefix + (names[-1] if names else "")
+  key = names[-1] if names else ""
   met, kind, context = first.get("input"), first["type"], first.get("ctx", {})
   if kind in ("value_error", "assertion_error"):
     text = str(context.get("error", first["msg"]))
     return text
-  if kind == "extra_forbidden":
-    return f"there is no setting {key!r}"
+  if kind == "missing" and isinstance(first["loc"][-1], int):  # of a list
+    return f"{key} must be a list of at least {first['loc'][-1] + 1}, got {met!r}"
   if kind == "missing":
     return f"{key} is missing"
   return f"{key} must be {_wanted(kind, context, first['msg'])}, got {met!r}"

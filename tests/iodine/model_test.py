@@ -317,7 +317,7 @@ def test_in_a_graph_it_is_the_same(images):
     ({"decoder_kernel": 4}, "decoder_kernel must be odd, got 4"),
     ({"sigma": 0.0}, "sigma must be above 0"),
     ({"kl_weight": 0.0}, "kl_weight must be above 0"),
-    ({"image_size": (8, 8)}, "image_size is missing"),
+    ({"image_size": (8, 8)}, r"image_size must be a list of at least 3, got \(8, 8\)"),
     ({"encoder_channels": ()}, "encoder_channels"),
   ],
 )

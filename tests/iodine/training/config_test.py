@@ -11,14 +11,16 @@ TRAINING = TrainingConfig(batch_size=4, num_steps=20)
   ("stages", "message"),
   [
     ([{"num_slots": 4}], "until is missing"),
-    ([{"until": 5, "slots": 4}], "there is no setting 'slots'"),
+    ([{"until": 5, "slots": 4}], "there is no setting 'slots': did you mean 'num_slots'"),
     ([{"until": 5, "mixed": "perhaps"}], "mixed must be true or false, got 'perhaps'"),
     ([{"until": 5, "num_slots": 1}], "num_slots must be at least 2"),
     ([{"until": 5, "num_iterations": 0}], "num_iterations must be at least 1"),
     ([{"until": 5}, {"until": 5}], r"one after the other, got \[5, 5\]"),
     ([{"until": 0}], "until must be at least 1, got 0"),
-    ([{"until": 5, "image_size": [0, 8]}], r"image_size\[?.*must be at least 1, got 0"),
-    ([{"until": 5, "image_size": 8}], "image_size"),
+    ([{"until": 5, "image_size": [0, 8]}], "image_size must be at least 1, got 0"),
+    ([{"until": 5, "image_size": 8}], "image_size must be a list, got 8"),
+    ([{"until": 5, "image_size": [8]}], r"image_size must be a list of at least 2, got \[8\]"),
+    ([{"until": 5, "image_size": [8, 8, 3]}], r"image_size must be a list of at most 2"),
   ],
 )
 def test_a_curriculum_that_makes_no_sense(stages, message):
