@@ -62,6 +62,7 @@ class Loop:
     """Distributed batches, from where the trainer is; as large as the curriculum wants them."""
     trainer = self._trainer
     for first, end, size in trainer.config.image_sizes(trainer.steps_done):
+      self._progress.restart(first)
       batches = trainer.distribute(functools.partial(self._training_data, first, size))
       yield from itertools.islice(batches, None if end is None else end - first)
 
@@ -102,7 +103,6 @@ class Loop:
       self._history = resume.until(self._history, trainer.steps_done)
       resume.restore_best_score(trainer, self._history)
       self._known_nonfinite = int(trainer.num_nonfinite.numpy())
-      self._progress.rewind(trainer.steps_done)
       self._progress.write(f"{what}; back to step {trainer.steps_done}, time {rewinds + 1}")
       return True
     raise NonFiniteError(

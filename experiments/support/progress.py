@@ -29,10 +29,8 @@ class Progress:
     unit: str = "step",
     quiet: bool = False,
   ):
-    self._total, self._start, self._images = total, start, images_per_step
-    self._began = self._last_line = time.monotonic()
-    self._first = True
-    self._quiet = quiet
+    self._total, self._images, self._quiet = total, images_per_step, quiet
+    self._last_line = time.monotonic()
     terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
     self._bar = tqdm.tqdm(
       total=total,
@@ -42,9 +40,10 @@ class Progress:
       dynamic_ncols=True,
       disable=quiet or not terminal,
     )
+    self.restart(start)
 
   def images_per_second(self, step: int) -> float:
-    """Mean since the start, the first step (tracing) left out."""
+    """Mean since the last `restart`, the first step (tracing) left out."""
     return (step - self._start) * self._images / max(time.monotonic() - self._began, 1e-9)
 
   @contextlib.contextmanager
@@ -63,10 +62,11 @@ class Progress:
       self._start, self._began = step, time.monotonic()
     self._bar.update(1)
 
-  def rewind(self, step: int) -> None:
-    """Training went back to a step."""
+  def restart(self, step: int) -> None:
+    """From a step on training is another one: it went back to it, or images are larger now."""
     self._bar.n = self._start = step
     self._began = time.monotonic()
+    self._first = True
 
   def show(self, step: int, values: Mapping[str, float]) -> None:
     """Shows values (name -> float) beside the bar, and now and then as a line."""
