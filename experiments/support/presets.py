@@ -258,7 +258,7 @@ def overnight(current: Mapping[str, Any]) -> Values:
   if current["model"] != IODINE:
     own = _data(own)
   elif own and current["decoder"] == "broadcast":  # no variable depends on the images' size
-    until = round(quick_presets.SMALL * steps["num_steps"])
+    until = round(quick_presets.SMALL * own.get("num_steps", steps["num_steps"]))
     own = {**own, "curriculum": [{"until": until, "image_size": values["data.image_size"]}]}
   return {
     **values,

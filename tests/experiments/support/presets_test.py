@@ -138,7 +138,8 @@ def test_overnight_is_quick_with_more_steps_and_larger_images(model):
   binary = ("shapes", "multi_dsprites_binarized")
   for name in binary if "r_nem" in model else presets.SCENES:
     quick, overnight = (resolved(name, *model, budget) for budget in ("quick", "overnight"))
-    assert overnight["num_steps"] == 5 * quick["num_steps"]
+    fewer = name == "multi_dsprites_binarized" and not model  # with more slots fall out of use
+    assert overnight["num_steps"] == (2800 if fewer else 5 * quick["num_steps"])
     assert resolved(name, *model, "overnight", num_steps=7)["num_steps"] == 7
     if quick["learning_rate_schedule"] == "exponential":  # falls as far
       steps = [c["num_steps"] / c["learning_rate_decay_steps"] for c in (quick, overnight)]
