@@ -171,9 +171,10 @@ def test_a_killed_worker_ends_the_command(tmp_path):
   assert not [name for name in os.listdir(tmp_path) if name.endswith(".tfrecords")]
 
 
+# Workers print as well: a line is written in one piece, else those of two may mix.
 _UNGUARDED = """
 from datasets.generate import generate
-print(generate("tetrominoes_quick", 20, "whole"))
+print(generate("tetrominoes_quick", 20, "whole") + "\\n", end="", flush=True)
 print(generate("tetrominoes_quick", 1200, "data", workers=2))
 """
 
