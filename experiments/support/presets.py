@@ -255,18 +255,14 @@ def overnight(current: Mapping[str, Any]) -> Values:
   stretched = [k for k in ("num_steps", "learning_rate_decay_steps") if k in values]
   steps = {key: quick_presets.OVERNIGHT * values[key] for key in stretched}
   own = quick_presets.OVERNIGHT_OF_PRESET.get(current["preset"], {})
+  every = {"checkpoint_every": 1000, "validate_every": 1000}
   if current["model"] != IODINE:
-    own = _data(own)
-  elif own and current["decoder"] == "broadcast":  # no variable depends on the images' size
-    until = round(quick_presets.SMALL * own.get("num_steps", steps["num_steps"]))
-    own = {**own, "curriculum": [{"until": until, "image_size": values["data.image_size"]}]}
-  return {
-    **values,
-    **steps,
-    **own,
-    "checkpoint_every": 1000,
-    "validate_every": 1000,
-  }
+    return {**values, **steps, **_data(own), **every}
+  longer = {**values, **steps, **own, **every}
+  if own and current["decoder"] == "broadcast":  # no variable depends on the images' size
+    until = round(quick_presets.SMALL * longer["num_steps"])
+    longer["curriculum"] = [{"until": until, "image_size": values["data.image_size"]}]
+  return longer
 
 
 def _data(values: Values) -> Values:
