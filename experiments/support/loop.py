@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -61,10 +62,25 @@ class Loop:
   def batches(self) -> Iterator[Any]:
     """Distributed batches, from where the trainer is; as large as the curriculum wants them."""
     trainer = self._trainer
-    for first, end, size in trainer.config.image_sizes(trainer.steps_done):
-      self._progress.restart(first)
-      batches = trainer.distribute(functools.partial(self._training_data, first, size))
+    for first, end, stage in trainer.config.stages(trainer.steps_done):
+      self._progress.restart(first, self._work_left(first) / self._work(stage))
+      batches = trainer.distribute(functools.partial(self._training_data, first, stage.image_size))
       yield from itertools.islice(batches, None if end is None else end - first)
+
+  def _work_left(self, step):
+    """What all steps behind this one ask for, in the unit of `_work`."""
+    config = self._trainer.config
+    parts = [
+      (max(0, min(end or config.num_steps, config.num_steps) - first), stage)
+      for first, end, stage in config.stages(step)
+    ]
+    return sum(steps * self._work(stage) for steps, stage in parts)
+
+  def _work(self, stage):
+    """What a step of a stage asks for, about: decoded pixels."""
+    own = self._trainer.model.config
+    slots, iterations = stage.num_slots or own.num_slots, stage.num_iterations or own.num_iterations
+    return slots * iterations * math.prod((stage.image_size or own.image_size)[:2])
 
   def _training_data(self, first, size, batch_size, pipeline, num_pipelines):
     """The batches of one input pipeline from a step on, of images of (H, W)."""

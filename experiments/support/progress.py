@@ -62,9 +62,16 @@ class Progress:
       self._start, self._began = step, time.monotonic()
     self._bar.update(1)
 
-  def restart(self, step: int) -> None:
-    """From a step on training is another one: it went back to it, or images are larger now."""
+  def restart(self, step: int, left: float | None = None) -> None:
+    """From a step on training is another one: it went back to it, or images are larger now.
+
+    Args:
+      step: this one.
+      left: how long all steps that are left take, in steps as long as those that come now; None:
+        they are as long as these.
+    """
     self._bar.n = self._start = step
+    self._end = self._total if left is None else step + left
     self._began = time.monotonic()
     self._first = True
 
@@ -72,13 +79,13 @@ class Progress:
     """Shows values (name -> float) beside the bar, and now and then as a line."""
     rate = self.images_per_second(step)
     text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    self._bar.set_postfix_str(f"{rate:.0f} images/s, {text}", refresh=False)
+    self._bar.set_postfix_str(f"{_speed(rate)} images/s, {text}", refresh=False)
     now = time.monotonic()
     if now - self._last_line >= LINE_EVERY or step >= self._total:
       self._last_line = now
       if rate:  # unknown at the first step
-        left = (self._total - step) * self._images / rate
-        text += f", {rate:.0f} images/s, {_clock(left)} left"
+        left = (self._end - step) * self._images / rate
+        text += f", {_speed(rate)} images/s, {_clock(left)} left"
       self.write(f"step {step}/{self._total}: {text}")
 
   def write(self, line: str) -> None:
@@ -89,6 +96,10 @@ class Progress:
 
   def close(self) -> None:
     self._bar.close()
+
+
+def _speed(rate):
+  return f"{rate:.0f}" if rate >= 9.5 else f"{rate:.2g}"
 
 
 def _clock(seconds):

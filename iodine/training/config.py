@@ -133,22 +133,21 @@ class TrainingConfig(Settings):
     running = (stage for stage in self.curriculum if step < stage.until)
     return next(running, Stage(until=self.num_steps))
 
-  def image_sizes(self, step: int) -> Iterator[tuple[int, int | None, tuple[int, int] | None]]:
-    """How large the images are from a step on.
+  def stages(self, step: int) -> Iterator[tuple[int, int | None, Stage]]:
+    """What training goes through from a step on.
 
     Args:
       step: how many updates there have been.
 
     Yields:
-      (first, end, size): between these numbers of updates images are of this (H, W), None for the
-      model's; the last one has no end.
+      (first, end, stage): between these numbers of updates `stage` is the one; the last one, that
+      of the model's own numbers, has no end.
     """
-    first, size = step, self.stage(step).image_size
     for stage in self.curriculum:
-      if stage.until > step and (following := self.stage(stage.until).image_size) != size:
-        yield first, stage.until, size
-        first, size = stage.until, following
-    yield first, None, size
+      if stage.until > step:
+        yield step, stage.until, stage
+        step = stage.until
+    yield step, None, self.stage(step)
 
   @property
   def starts(self) -> dict[str, float | None]:

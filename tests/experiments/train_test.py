@@ -16,6 +16,7 @@ import datasets
 from datasets import from_images, generate
 from experiments.support import held_out, interrupts, resume, runs, scoring
 from experiments.support.errors import Refusal
+from experiments.support.progress import Progress
 from experiments.support.subjects import names_of
 from experiments.train import command
 from iodine import evaluation
@@ -65,11 +66,20 @@ def test_a_resumed_run_ends_bit_identical(tiny_data, tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_images_that_grow_are_resumed_bit_identical(tiny_data, tmp_path):
+def test_images_that_grow_are_resumed_bit_identical(tiny_data, tmp_path, monkeypatch):
   """Stopped among the steps on smaller images, and behind them."""
+  parts, restart = [], Progress.restart
+
+  def spy(self, step, left=None):
+    parts.append((step, left))
+    restart(self, step, left)
+
+  monkeypatch.setattr(Progress, "restart", spy)
   options = {"learning_rate_schedule": "constant", "validate_every": 0, "scored": False}
   options |= {"curriculum": [{"until": 3, "image_size": [12, 12]}]}
   run_experiment(tmp_path, data={"dir": str(tiny_data)}, **options)
+  growth = (14 / 12) ** 2  # 6 steps
+  assert [parts[-2], parts[-1]] == [(0, pytest.approx(3 + 3 * growth)), (3, 3)]
   beside = tmp_path / "data"  # with other scenes of that size, which are not to be read
   shutil.copytree(tiny_data, beside)
   generate.generate("tetrominoes_quick", 60, beside, seed=5, progress=False, image_size=12)

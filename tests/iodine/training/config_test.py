@@ -31,23 +31,21 @@ def test_a_curriculum_that_makes_no_sense(stages, message):
 @pytest.mark.parametrize(
   ("step", "segments"),
   [
-    (0, [(0, 5, (8, 8)), (5, 7, None), (7, 9, (9, 8)), (9, None, None)]),
-    (2, [(2, 5, (8, 8)), (5, 7, None), (7, 9, (9, 8)), (9, None, None)]),
-    (5, [(5, 7, None), (7, 9, (9, 8)), (9, None, None)]),
-    (8, [(8, 9, (9, 8)), (9, None, None)]),
-    (9, [(9, None, None)]),
-    (30, [(30, None, None)]),
+    (0, [(0, 3), (3, 5), (5, 9), (9, None)]),
+    (2, [(2, 3), (3, 5), (5, 9), (9, None)]),
+    (3, [(3, 5), (5, 9), (9, None)]),
+    (8, [(8, 9), (9, None)]),
+    (9, [(9, None)]),
+    (30, [(30, None)]),
   ],
 )
-def test_images_change_their_size_between_stages(step, segments):
-  small = {"image_size": [8, 8]}
-  stages = [{"until": 3, **small, "num_slots": 2}, {"until": 5, **small}, {"until": 6}]
-  stages += [{"until": 7, "num_slots": 3}, {"until": 9, "image_size": [9, 8]}]
+def test_a_training_goes_through_its_stages(step, segments):
+  stages = [{"until": 3, "image_size": [8, 8]}, {"until": 5}, {"until": 9, "num_slots": 3}]
   training = TRAINING.replace(curriculum=stages)
-  assert list(training.image_sizes(step)) == segments
-  for first, end, size in segments:
+  assert [(first, end) for first, end, _ in training.stages(step)] == segments
+  for first, end, stage in training.stages(step):
     for at in range(first, end or first + 3):
-      assert training.stage(at).image_size == size
+      assert training.stage(at) == stage
 
 
 @pytest.mark.parametrize(
