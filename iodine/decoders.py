@@ -216,8 +216,15 @@ class DeconvDecoder(snt.Module):
     )
     self._output = snt.Conv2D(image_channels + 1, kernel_size, name="output")
 
-  def __call__(self, z: tf.Tensor) -> Decoded:
-    """z [B, K, Z] -> Decoded."""
+  def __call__(self, z: tf.Tensor, size: tuple[int, int] | None = None) -> Decoded:
+    """z [B, K, Z] -> Decoded.
+
+    Args:
+      z: latents.
+      size: (H, W) of the images: those of `image_size`, on which the variables depend.
+    """
+    if size not in (None, self._image_size[:2]):
+      raise ValueError(f"the deconvolutional decoder is of {self._image_size[:2]}, not of {size}")
     num_slots = tf.shape(z)[1]
     flat = _with_constant(tf.reshape(z, [-1, z.shape[2]]), self._constant)  # [B*K, Z] or Z + 1
     net = tf.nn.elu(self._mlp(flat))  # [B*K, h*w*8]

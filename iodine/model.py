@@ -160,7 +160,7 @@ class Iodine(SlotModel):
       tape.watch(params)
       posterior = self._latent.posterior(params)
       z = posterior.loc + posterior.scale * noise
-      means, mask_logits = self.decoder(z, *self._other_size(images))
+      means, mask_logits = self.decoder(z, tuple(images.shape[1:3]))
       mixture = self._mixture(images, means, mask_logits)
       nll = _nll(mixture, mixed)  # [B]
       prior = self._latent.prior(self.config.latent_size, params.dtype)
@@ -241,17 +241,12 @@ class Iodine(SlotModel):
     Of smaller images the likelihood, a sum over pixels, is a smaller one, as is the masks' entropy;
     the KL is not, so that its weight is in proportion.
     """
+    share = math.prod(images.shape[1:3]) / math.prod(self.config.image_size[:2])
     for name, weight in self._term_weights.items():
-      if name == "kl" and self._other_size(images):
-        share = math.prod(images.shape[1:3]) / math.prod(self.config.image_size[:2])
+      if name == "kl" and share != 1:
         weight = weight * share  # not in place: it is a variable
       nll += weight * terms[name]
     return nll
-
-  def _other_size(self, images):
-    """[(H, W)] of images in a stage of a training that has others than the model's, else []."""
-    size = tuple(images.shape[1:3])
-    return [] if size == self.config.image_size[:2] else [size]
 
   def _scaled(self, grads):
     if not self.config.released.batch_mean_gradients:

@@ -93,6 +93,15 @@ def test_variables_of_one_image_size_serve_all(upsampling):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_the_deconvolutional_decoder_has_one_image_size():
+  decoder = DeconvDecoder((8, 12, 3), channels=(4, 4), mlp_size=8)
+  z = tf.random.stateless_normal([2, 3, 4], [0, 1])
+  for ours, theirs in zip(decoder(z, (8, 12)), decoder(z), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+  with pytest.raises(ValueError, match=r"is of \(8, 12\), not of \(12, 8\)"):
+    decoder(z, (12, 8))
+
+
 def test_the_papers_sizes():
   deconv = DeconvDecoder((128, 128, 3))
   deconv(tf.zeros([1, 1, 64]))
