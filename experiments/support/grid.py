@@ -97,13 +97,13 @@ def run_jobs(
   Raises:
     Refusal: a word of the training is misspelt; the folder holds other jobs by these names; a run
       failed (after the others have run).
+    datasets.DataError: a file is missing or damaged (where no failures are allowed).
   """
   if not config["folder"]:
     raise Refusal("say where the runs go: with folder=sweeps/slots")
   folder = pathlib.Path(config["folder"])
   base = train_words(config["train"])
-  for job in jobs:
-    training.command.configure(job.words(base))
+  data = {job.name: training.command.configure(job.words(base))["data"] for job in jobs}
   index = read_index(folder)
   for job in jobs:
     known = index.get(job.name)
@@ -112,6 +112,8 @@ def run_jobs(
         f"{folder / job.name} was begun with {shlex.join(known['words'])}, not with "
         f"{shlex.join(job.words(base))}: take another folder"
       )
+  if not allow_failures:
+    _check_data(data, index)
   for job in jobs:
     index.setdefault(job.name, {"words": job.words(base), "status": "waiting", "run": None})
   folder.mkdir(parents=True, exist_ok=True)
@@ -135,6 +137,15 @@ def run_jobs(
     if job.name not in failed:
       groups.setdefault(job.group, []).append(folder / job.name / index[job.name]["run"])
   return groups
+
+
+def _check_data(data, index):
+  """Each data set once that a job needs which is not done."""
+  checked = []
+  for name, own in data.items():
+    if index.get(name, {}).get("status") != "done" and own not in checked:
+      runs.check_data(own)
+      checked.append(own)
 
 
 def train_words(text: str) -> list[str]:

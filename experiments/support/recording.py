@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import pathlib
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from sacred.run import Run
 from sacred.serializer import flatten
 
 from experiments.support import config_files, presets
-from experiments.support.errors import ROOT, Refusal
+from experiments.support.errors import ROOT, Refusal, sentence
 from iodine.files import write_json
 
 # Capturing file descriptors would lose what progress bars overwrite.
@@ -33,6 +34,12 @@ _tensorflow.propagate = False  # it has a handler of its own: each line would co
 _tensorflow.addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 
 
+def _is_news(record):
+  """Whether a line of Sacred's says more than the one sentence that a user is told."""
+  error = sys.exc_info()[1]
+  return not (record.msg.startswith("Failed after") and error is not None and sentence(error))
+
+
 def make_experiment(
   name: str, config: Mapping[str, Any], function: Callable, with_presets: bool = False
 ) -> sacred.Experiment:
@@ -46,6 +53,7 @@ def make_experiment(
   """
   # Sacred asks git about every file of every experiment, which took some 225 processes; here the
   # sources are gathered once, with one look at the repository.
+  logging.getLogger(name).addFilter(_is_news)
   ex = sacred.Experiment(name, base_dir=str(ROOT), save_git_info=False)
   ex.add_config(dict(config))
   if with_presets:

@@ -166,12 +166,14 @@ def test_unrecorded_nothing_is_left_here(tmp_path):
   assert run.result == 3
 
 
-def test_exit_codes_and_tracebacks(capsys, tmp_path):
+def test_exit_codes_and_tracebacks(capsys, tmp_path, caplog):
   assert started(toy, "with", "fault=user")[0] == 2
   assert capsys.readouterr().err.endswith("toy: count is not right\n")
   assert started(toy, "with", "fault=file")[0] == 2
   assert "toy: /nowhere/at all: No such file or directory\n" in capsys.readouterr().err
+  assert "Failed after" not in caplog.text  # the sentence is all that is said
   assert started(toy, "with", "fault=ours")[0] == 1
+  assert "Failed after" in caplog.text
   printed = capsys.readouterr().err
   assert "Traceback" in printed
   assert "ValueError: a bug of ours" in printed

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import datasets
 from experiments import ablation, sweep
 from experiments.support import curves, grid, interrupts
 from experiments.support.errors import Refusal
@@ -54,6 +55,7 @@ def player(tmp_path, monkeypatch):
     script = tmp_path / "player.py"
     script.write_text(PLAYER.replace("OUTCOMES", repr(outcomes)))
     monkeypatch.setattr(grid, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(grid.runs, "check_data", lambda data: None)  # it reads none
 
   return play
 
@@ -148,12 +150,14 @@ def test_a_signal_stops_the_trainings(tmp_path, player):
     ({"folder": None}, "say where the runs go"),
     ({"train": "tetromino quick"}, "did you mean 'tetrominoes'"),
     ({"train": "tetrominoes num_step=5"}, "did you mean 'num_steps'"),
+    ({"train": "tetrominoes data.dir=nowhere"}, "nowhere/tetrominoes.* does not exist"),
   ],
 )
-def test_misspelt_trainings_are_refused_before_any(tmp_path, updates, message):
+def test_trainings_that_cannot_be_are_refused_before_any(tmp_path, updates, message):
   wrong = {**config(tmp_path), **updates}
-  with pytest.raises(UserError, match=message):
+  with pytest.raises((UserError, datasets.DataError), match=message):
     grid.run_jobs(wrong, sweep.jobs(wrong))
+  assert not list(tmp_path.iterdir())
 
 
 def test_another_training_wants_another_folder(tmp_path, player):
