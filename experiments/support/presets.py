@@ -4,9 +4,9 @@ Keys are those of the models' settings, of `iodine.training.TrainingConfig` and 
 is not said here has its default there. "Paper" is Greff et al. 2019, mostly its Appendix C.
 
 A modifier is a function of what it modifies: it gets the values so far, flat (`data.name`), what
-the user wrote among them, and returns flat values. One that chooses another model (MODELS), or
-IODINE's other decoder, comes before all others; of a preset another model has SCENES only, none of
-IODINE's nets. What the user wrote wins over all.
+the user wrote among them (these keys are in `asked`), and returns flat values. One that chooses
+another model (MODELS), or IODINE's other decoder, comes before all others; of a preset another
+model has SCENES only, none of IODINE's nets. What the user wrote wins over all.
 """
 
 from collections.abc import Callable, Mapping
@@ -249,7 +249,8 @@ def quick(current: Mapping[str, Any]) -> Values:
 def overnight(current: Mapping[str, Any]) -> Values:
   """`quick` with more steps, and larger images where the paper has them, for a night.
 
-  IODINE sees the images of `quick` for most of them, in a fraction of the time.
+  IODINE sees the images of `quick` for most of them, in a fraction of the time, and iterates more
+  often in the last ones.
   """
   values = quick(current)
   stretched = [k for k in ("num_steps", "learning_rate_decay_steps") if k in values]
@@ -259,10 +260,23 @@ def overnight(current: Mapping[str, Any]) -> Values:
   if current["model"] != IODINE:
     return {**values, **steps, **_data(own), **every}
   longer = {**values, **steps, **own, **every}
-  if own and current["decoder"] == "broadcast":  # no variable depends on the images' size
-    until = round(quick_presets.SMALL * longer["num_steps"])
-    longer["curriculum"] = [{"until": until, "image_size": values["data.image_size"]}]
-  return longer
+  return {**longer, "curriculum": _stages(values, longer, current)}
+
+
+def _stages(values, longer, current):
+  """What of `overnight` is as in `quick`, in parts of the steps that the user wants."""
+  asked, key = current["asked"], "num_iterations"
+  num_steps = current["num_steps"] if "num_steps" in asked else longer["num_steps"]
+  few = {} if key in asked or longer[key] == values[key] else {key: values[key]}
+  parts = []
+  size = values.get("data.image_size")
+  if size != longer.get("data.image_size") and current["decoder"] == "broadcast":
+    # no variable depends on the images' size
+    parts.append((quick_presets.SMALL, {"image_size": size, **few}))
+  if few:
+    parts.append((quick_presets.FEW, few))
+  stages = {int(share * num_steps): stage for share, stage in parts}
+  return [{"until": until, **stage} for until, stage in stages.items() if until]
 
 
 def _data(values: Values) -> Values:

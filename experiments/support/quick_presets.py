@@ -9,6 +9,7 @@ Values = dict[str, Any]
 
 OVERNIGHT = 5  # times the steps of `quick`
 SMALL = 0.75  # of these, on the images of `quick`
+FEW = 0.9  # of these, with its iterations
 TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_every": 250}
 IODINE: Values = {
   **TRAINING,
@@ -132,8 +133,10 @@ OF_PRESET: dict[str, Values] = {
   },
 }
 # What `overnight` has besides more steps: the paper's larger images, in part. The KL stands against
-# a sum over pixels, so its weight grows with their number.
+# a sum over pixels, so its weight grows with their number. More iterations at the end, to mend what
+# the first ones did not find.
 OVERNIGHT_OF_PRESET: dict[str, Values] = {
+  "tetrominoes": {"num_iterations": 8},
   "multi_dsprites": {"data.image_size": [64, 64], "kl_weight_start": 0.1, "kl_weight": 1.34},
   "multi_dsprites_binarized": {
     "data.image_size": [64, 64],

@@ -133,6 +133,7 @@ class Schema:
     values = {k: v for k, v in preset.items() if k in fields}
     for name in [*models, *others]:
       current = {**defaults, **values, **updates, "model": kind, "modifier": (*models, "")[0]}
+      current["asked"] = frozenset(updates)
       try:
         changes = presets.MODIFIERS[name](current)
       except (TypeError, ArithmeticError):  # of a value that is refused below

@@ -148,20 +148,54 @@ def test_overnight_is_quick_with_more_steps_and_larger_images(model):
     sizes = [c["data"].pop("image_size") for c in (quick, overnight)]
     if sizes[0] != sizes[1]:
       assert sizes[1] == [64, 64]
-      if not model:  # the KL stands against a sum over pixels
-        (stage,) = overnight["curriculum"]  # begins as `quick`
-        assert stage["until"] == 0.75 * overnight["num_steps"]
-        assert stage["image_size"] == sizes[0]
-        assert resolved(name, "deconv", "overnight")["curriculum"] == []
-        longer.add("curriculum")
-        growth = np.prod(sizes[1]) / np.prod(sizes[0])
-        for key in ("kl_weight", "kl_weight_start"):
-          if quick[key] is not None:
-            assert overnight[key] == pytest.approx(growth * quick[key], rel=0.02)
-            longer.add(key)
+      growth = np.prod(sizes[1]) / np.prod(sizes[0])
+      for key in ("kl_weight", "kl_weight_start"):
+        if not model and quick[key] is not None:  # the KL stands against a sum over pixels
+          assert overnight[key] == pytest.approx(growth * quick[key], rel=0.02)
+          longer.add(key)
+    if not model:
+      longer |= {"curriculum", "num_iterations"}
     assert {k: v for k, v in overnight.items() if k not in longer} == {
       k: v for k, v in quick.items() if k not in longer
     }
+
+
+def stages_of(*names, **updates):
+  return [
+    (s["until"], s.get("image_size"), s.get("num_iterations"))
+    for s in resolved(*names, "overnight", **updates)["curriculum"]
+  ]
+
+
+def test_overnight_begins_as_quick():
+  for name in presets.SCENES:
+    quick, overnight = (resolved(name, budget) for budget in ("quick", "overnight"))
+    sizes = [config["data"]["image_size"] for config in (quick, overnight)]
+    iterations = [config["num_iterations"] for config in (quick, overnight)]
+    num_steps, expected = overnight["num_steps"], []
+    few = iterations[0] if iterations[0] < iterations[1] else None
+    if sizes[0] != sizes[1]:
+      expected.append((0.75 * num_steps, sizes[0], few))
+    if few:
+      expected.append((0.9 * num_steps, None, few))
+    assert stages_of(name) == expected
+    assert [s[1] for s in stages_of(name, "deconv")] == ([None] if few else [])
+  assert resolved("tetrominoes", "overnight")["num_iterations"] == 8
+  assert len(stages_of("clevr6")) >= 1
+
+
+def test_stages_of_overnight_are_parts_of_the_steps_that_are_wanted():
+  assert stages_of("tetrominoes", num_steps=100) == [(90, None, 5)]
+  assert stages_of("tetrominoes", num_steps=1) == []
+  assert stages_of("tetrominoes", num_iterations=8) == []  # throughout, as asked
+  assert resolved("tetrominoes", "overnight", num_iterations=3)["num_iterations"] == 3
+  assert stages_of("clevr6", num_steps=100)[0][:2] == (75, [48, 48])
+  assert stages_of("clevr6", num_iterations=3)[0][2] is None
+  for num_steps in range(1, 12):
+    for name in presets.SCENES:
+      config = resolved(name, "overnight", num_steps=num_steps)
+      stages = TrainingConfig.from_flat(config).curriculum
+      assert all(stage.until < num_steps for stage in stages)
 
 
 @pytest.mark.parametrize("name", ["objects_room_flights", "cater"])
