@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 import experiments  # noqa: F401  for what it settles before TensorFlow is imported
+from tests import uncompiled
 
 # Nothing in the tests is timed: the first example of many traces a graph.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -82,6 +83,13 @@ def pytest_collection_modifyitems(config, items):
 def _place(item):
   path = item.path.relative_to(ROOT / "tests").as_posix()
   return LONG.index(path) if path in LONG else len(LONG)
+
+
+@pytest.fixture(name="uncompiled")
+def _uncompiled():
+  """The test's functions are run as Python; see tests/uncompiled.py."""
+  with uncompiled.uncompiled():
+    yield
 
 
 @pytest.fixture(scope="session")

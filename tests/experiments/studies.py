@@ -1,16 +1,17 @@
 """What the tests of the experiments on finished runs share."""
 
+import contextlib
 import csv
 import json
 import pathlib
 import types
 
 import numpy as np
-import tensorflow as tf
 
 from experiments import evaluate, export, infer
 from experiments.support import held_out, runs
 from iodine import evaluation
+from tests.uncompiled import uncompiled
 
 NUM_TEST = 12  # of the tiny data
 
@@ -21,11 +22,9 @@ def study(module, folder, /, **updates):
   Its functions are run without being compiled, in half the time, but those of the commands that
   stand for all; `reference` compiles what others are compared with.
   """
-  tf.config.run_functions_eagerly(module not in (evaluate, export, infer))
-  try:
+  compiled = module in (evaluate, export, infer)
+  with contextlib.nullcontext() if compiled else uncompiled():
     run = module.command.run(updates=updates, folder=folder)
-  finally:
-    tf.config.run_functions_eagerly(False)
   return pathlib.Path(run.observers[0].dir)
 
 

@@ -247,6 +247,7 @@ def test_scores_and_the_last_decode_agree(case):
   assert np.isnan(summary["kl"]) == (case.model.latent_size is None)
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_of_several_starts_each_image_keeps_its_best(case):
   model = fill(build_model(config_of(case.name, dtype="float64", num_starts=3)))
   seeds = [starts.start_seed(tf.constant([4, 1]), number) for number in range(3)]
