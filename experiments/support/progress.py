@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import tqdm
 
 LINE_EVERY = 30.0  # seconds between plain lines
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # without tqdm's time left
 
 
 class Progress:
@@ -77,15 +78,16 @@ class Progress:
 
   def show(self, step: int, values: Mapping[str, float]) -> None:
     """Shows values (name -> float) beside the bar, and now and then as a line."""
-    rate = self.images_per_second(step)
     text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    self._bar.set_postfix_str(f"{_speed(rate)} images/s, {text}", refresh=False)
+    rate = self.images_per_second(step)
+    if rate:  # unknown at the first step
+      left = (self._end - step) * self._images / rate
+      text += f", {_speed(rate)} images/s, {_clock(left)} left"
+    self._bar.bar_format = BAR
+    self._bar.set_postfix_str(text, refresh=False)
     now = time.monotonic()
     if now - self._last_line >= LINE_EVERY or step >= self._total:
       self._last_line = now
-      if rate:  # unknown at the first step
-        left = (self._end - step) * self._images / rate
-        text += f", {_speed(rate)} images/s, {_clock(left)} left"
       self.write(f"step {step}/{self._total}: {text}")
 
   def write(self, line: str) -> None:
