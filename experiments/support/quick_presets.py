@@ -137,11 +137,17 @@ OF_PRESET: dict[str, Values] = {
 # the first ones did not find.
 OVERNIGHT_OF_PRESET: dict[str, Values] = {
   "tetrominoes": {"num_iterations": 8},
-  "multi_dsprites": {"data.image_size": [64, 64], "kl_weight_start": 0.1, "kl_weight": 1.34},
+  "shapes": {"num_iterations": 8},
+  "multi_dsprites": {
+    "data.image_size": [64, 64],
+    "kl_weight_start": 0.1,
+    "kl_weight": 1.34,
+    "num_iterations": 8,
+  },
   "multi_dsprites_binarized": {
     "data.image_size": [64, 64],
     "kl_weight": 3.2,
     "num_steps": 2800,  # later slots fall out of use, and sprites share those that are left
   },
-  "clevr6": {"data.image_size": [64, 64], "kl_weight": 0.9},
+  "clevr6": {"data.image_size": [64, 64], "kl_weight": 0.9, "num_iterations": 8},
 }
