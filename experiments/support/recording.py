@@ -53,8 +53,8 @@ def make_experiment(
   """
   # Sacred asks git about every file of every experiment, which took some 225 processes; here the
   # sources are gathered once, with one look at the repository.
-  logging.getLogger(name).addFilter(_is_news)
   ex = sacred.Experiment(name, base_dir=str(ROOT), save_git_info=False)
+  logging.getLogger(name).addFilter(_is_news)
   ex.add_config(dict(config))
   if with_presets:
     for scene in presets.SCENES:
