@@ -147,6 +147,7 @@ OVERNIGHT_OF_PRESET: dict[str, Values] = {
   "multi_dsprites_binarized": {
     "data.image_size": [64, 64],
     "kl_weight": 3.2,
+    "num_iterations": 8,
     "num_steps": 2800,  # later slots fall out of use, and sprites share those that are left
   },
   "clevr6": {"data.image_size": [64, 64], "kl_weight": 0.9, "num_iterations": 8},
