@@ -10,6 +10,7 @@ Values = dict[str, Any]
 OVERNIGHT = 5  # times the steps of `quick`
 SMALL = 0.75  # of these, on the images of `quick`
 FEW = 0.9  # of these, with its iterations
+MORE: Values = {"num_iterations": 8}  # behind them
 TRAINING: Values = {"cpu_devices": 2, "checkpoint_every": 250, "validate_every": 250}
 IODINE: Values = {
   **TRAINING,
@@ -136,19 +137,19 @@ OF_PRESET: dict[str, Values] = {
 # a sum over pixels, so its weight grows with their number. More iterations at the end, to mend what
 # the first ones did not find.
 OVERNIGHT_OF_PRESET: dict[str, Values] = {
-  "tetrominoes": {"num_iterations": 8},
-  "shapes": {"num_iterations": 8},
+  "tetrominoes": MORE,
+  "shapes": MORE,
   "multi_dsprites": {
     "data.image_size": [64, 64],
     "kl_weight_start": 0.1,
     "kl_weight": 1.34,
-    "num_iterations": 8,
+    **MORE,
   },
   "multi_dsprites_binarized": {
     "data.image_size": [64, 64],
     "kl_weight": 3.2,
-    "num_iterations": 8,
+    **MORE,
     "num_steps": 2800,  # later slots fall out of use, and sprites share those that are left
   },
-  "clevr6": {"data.image_size": [64, 64], "kl_weight": 0.9, "num_iterations": 8},
+  "clevr6": {"data.image_size": [64, 64], "kl_weight": 0.9, **MORE},
 }

@@ -130,8 +130,7 @@ class TrainingConfig(Settings):
 
   def stage(self, step: int) -> Stage:
     """The stage of the update that follows `step` others; one without numbers behind them all."""
-    running = (stage for stage in self.curriculum if step < stage.until)
-    return next(running, Stage(until=self.num_steps))
+    return next(self.stages(step))[2]
 
   def stages(self, step: int) -> Iterator[tuple[int, int | None, Stage]]:
     """What training goes through from a step on.
@@ -147,7 +146,7 @@ class TrainingConfig(Settings):
       if stage.until > step:
         yield step, stage.until, stage
         step = stage.until
-    yield step, None, self.stage(step)
+    yield step, None, Stage(until=self.num_steps)
 
   @property
   def starts(self) -> dict[str, float | None]:
