@@ -31,21 +31,23 @@ def test_a_curriculum_that_makes_no_sense(stages, message):
 @pytest.mark.parametrize(
   ("step", "segments"),
   [
-    (0, [(0, 3), (3, 5), (5, 9), (9, None)]),
-    (2, [(2, 3), (3, 5), (5, 9), (9, None)]),
-    (3, [(3, 5), (5, 9), (9, None)]),
-    (8, [(8, 9), (9, None)]),
-    (9, [(9, None)]),
-    (30, [(30, None)]),
+    (0, [(0, 3, (8, 8), None), (3, 5, None, None), (5, 9, None, 3), (9, None, None, None)]),
+    (2, [(2, 3, (8, 8), None), (3, 5, None, None), (5, 9, None, 3), (9, None, None, None)]),
+    (3, [(3, 5, None, None), (5, 9, None, 3), (9, None, None, None)]),
+    (8, [(8, 9, None, 3), (9, None, None, None)]),
+    (9, [(9, None, None, None)]),
+    (30, [(30, None, None, None)]),
   ],
 )
 def test_a_training_goes_through_its_stages(step, segments):
   stages = [{"until": 3, "image_size": [8, 8]}, {"until": 5}, {"until": 9, "num_slots": 3}]
   training = TRAINING.replace(curriculum=stages)
-  assert [(first, end) for first, end, _ in training.stages(step)] == segments
-  for first, end, stage in training.stages(step):
+  found = list(training.stages(step))
+  assert [(f, e, stage.image_size, stage.num_slots) for f, e, stage in found] == segments
+  for first, end, size, num_slots in segments:
     for at in range(first, end or first + 3):
-      assert training.stage(at) == stage
+      stage = training.stage(at)
+      assert (stage.image_size, stage.num_slots) == (size, num_slots)
 
 
 @pytest.mark.parametrize(
