@@ -2,9 +2,11 @@
 
 import os
 
-from iodine import allocator
+from iodine import allocator, startup
 
 # Off by default on processors without VNNI, where it makes the convolutions several times faster.
 # A value of the user's own stands.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 allocator.keep_freed_memory()
+with startup.at_log_level():
+  import tensorflow  # noqa: F401
