@@ -17,6 +17,7 @@ import tensorflow as tf
 from sacred.observers import FileStorageObserver
 from sacred.run import Run
 
+import datasets
 from experiments.support import config_files, recording, resolve
 from experiments.support.errors import Refusal, refusal_for, sentence
 from experiments.support.interrupts import Stopped, termination
@@ -171,12 +172,18 @@ class Command:
     ex = self._experiment(resolved)
     command = options["COMMAND"] or ex.default_command
     check_options(options)
+    own = None
     if command == ex.default_command:
       recording.add_sources(ex)
-      self._observe(ex, options, config_files.nested(resolved.values))
+      own = self._observe(ex, options, config_files.nested(resolved.values))
     asked = config_files.nested(resolved.asked)
     meta = {"words": list(options["UPDATE"])}
-    return ex.run(command, asked, info={}, meta_info=meta, options=options)
+    try:
+      return ex.run(command, asked, info={}, meta_info=meta, options=options)
+    except (UserError, datasets.DataError):
+      if own is not None:
+        recording.discard_if_empty(own)
+      raise
 
   def _options(self, ex, before, words, program):
     """What docopt makes of the command line; Refusal with the right form where it is wrong."""
@@ -213,18 +220,21 @@ class Command:
     return pathlib.Path(argv[0]).stem or self.name
 
   def _observe(self, ex, options, config):
-    """Adds the file storage of the command's own, where no other is asked for."""
+    """Adds the file storage of the command's own, where no other is asked for, and returns it."""
     recorded = any(options[option] for option in ("--file_storage", "--unobserved", *_OBSERVERS))
     folder = options["--file_storage"]
     if not recorded:
       folder = self._storage(config) if callable(self._storage) else self._storage
     if folder is None:
-      return
+      return None
     if options["--id"] is not None and (pathlib.Path(folder) / options["--id"]).exists():
       raise Refusal(f"there is a run {options['--id']} in {folder} already: leave out --id")
     recording.check_writable(folder)
-    if not recorded:
-      ex.observers.append(FileStorageObserver(folder))
+    if recorded:
+      return None
+    own = FileStorageObserver(folder)
+    ex.observers.append(own)
+    return own
 
 
 def check_options(options: Mapping[str, Any]) -> None:

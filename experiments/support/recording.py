@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 import time
@@ -35,7 +36,9 @@ _tensorflow.addFilter(lambda record: "triggered tf.function retracing" not in re
 
 
 def _is_news(record):
-  """Whether a line of Sacred's says more than the one sentence that a user is told."""
+  """Whether a line of Sacred's says more than the command's own lines and its one sentence."""
+  if record.msg.startswith(("Running command", "Started")):
+    return False
   error = sys.exc_info()[1]
   return not (record.msg.startswith("Failed after") and error is not None and sentence(error))
 
@@ -114,6 +117,18 @@ def check_writable(folder: str | os.PathLike) -> None:
   except (OSError, ValueError) as error:
     reason = getattr(error, "strerror", None) or error
     raise Refusal(f"cannot record runs in {folder}: {reason}") from error
+
+
+_SACREDS = {"config.json", "cout.txt", "info.json", "metrics.json", "run.json"}
+
+
+def discard_if_empty(observer: FileStorageObserver) -> None:
+  """Removes the folder of a run that was refused before it said or wrote anything."""
+  folder = pathlib.Path(observer.dir or "")
+  if observer.dir is None or {path.name for path in folder.iterdir()} - _SACREDS:
+    return
+  if (folder / "cout.txt").stat().st_size == 0:
+    shutil.rmtree(folder)
 
 
 def run_directory(run: Run) -> pathlib.Path:

@@ -43,8 +43,12 @@ def play(_run, _config):
     reading, writing = os.pipe()
     os.close(reading)
     os.write(writing, b"nobody reads")
-  if fault == "print":
+  if fault in ("print", "later"):
     print("\u00b1 \udcff")
+  if fault == "made":
+    (recording.run_directory(_run) / "made.txt").touch()
+  if fault in ("made", "later"):
+    raise Refusal("only now")
   (recording.run_directory(_run) / "made.txt").write_text(str(_config["count"]))
   return _config["count"]
 
@@ -177,7 +181,28 @@ def test_exit_codes_and_tracebacks(capsys, tmp_path, caplog):
   printed = capsys.readouterr().err
   assert "Traceback" in printed
   assert "ValueError: a bug of ours" in printed
-  assert json.loads((tmp_path / "toys/3/run.json").read_text())["status"] == "FAILED"
+  assert json.loads((tmp_path / "toys/2/run.json").read_text())["status"] == "FAILED"
+
+
+@pytest.mark.parametrize("fault", ["user", "made", "later", "ours"])
+@pytest.mark.parametrize("storage", [[], ["-F", "mine"]])
+def test_a_run_refused_before_it_began_leaves_no_folder(tmp_path, fault, storage):
+  started(toy, *storage, "with", f"fault={fault}")
+  folder = tmp_path / (storage or ["toys"])[-1] / "1"
+  assert folder.exists() == (fault != "user" or storage != [])
+  assert toy.run(["fault=none"], folder=folder.parent).result == 3
+  assert {path.name for path in folder.parent.glob("[0-9]*")} == (
+    {"1", "2"} if fault != "user" or storage else {"1"}
+  )
+
+
+def test_of_a_run_sacred_says_what_came_of_it(caplog):
+  with caplog.at_level(logging.INFO):
+    assert started(toy)[0] == 0
+  assert [record.message.partition(" after")[0] for record in caplog.records] == [
+    "Result: 3",
+    "Completed",
+  ]
 
 
 def test_which_errors_are_for_the_user(tmp_path):
