@@ -270,22 +270,8 @@ def _as_stored(pixels, metadata):
   pixels = pixels[None, top:bottom, left:right].astype(np.float32) / np.float32(255)
   size = metadata["image_size"][:2]
   smooth, legacy = not metadata.get("binary"), bool(metadata.get("legacy_resize"))
-  return within(form.resize(pixels, size, smooth, legacy)[0].numpy())
-
-
-def within(images: np.ndarray) -> np.ndarray:
-  """Images whose values may miss [0, 1] by a rounding error, put right.
-
-  Raises:
-    Refusal: a value lies further outside, or is NaN.
-  """
-  images = np.asarray(images)
-  if images.dtype == np.uint8 or not images.size:
-    return images
-  low, high = images.min(), images.max()
-  if not (low >= -pictures.ROUNDING and high <= 1 + pictures.ROUNDING):  # NaN: neither
-    raise Refusal(f"expected images in [0, 1], got values from {low:g} to {high:g}")
-  return np.clip(images, 0, 1)
+  resized = form.resize(pixels, size, smooth, legacy)[0].numpy()
+  return resized.clip(0, 1)  # from which it may differ by a rounding error
 
 
 def whole(key: str, value: Any, least: int) -> None:
@@ -308,12 +294,12 @@ def decompose(
   Every image gets the noise of `seed`, so that it has the same slots alone and among others.
 
   Raises:
-    Refusal: there are no images, or values outside [0, 1]; batch_size is no positive number.
+    Refusal: there are no images; batch_size is no positive number.
+    UserError: values lie outside [0, 1], by more than a rounding error.
   """
   whole("batch_size", batch_size, 1)
   if not len(images):
     raise Refusal("there are no pictures to decompose, expected at least 1")
-  images = within(images)
   batches = []
   for start in range(0, len(images), batch_size):
     batch = images[start : start + batch_size]
