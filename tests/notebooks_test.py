@@ -17,7 +17,7 @@ SHORTER = {  # fewer images, and shorter trainings
   ],
   "04_train_your_own": [
     ("NUM_STEPS = 40", "NUM_STEPS = 3"),
-    ("learning_rate=1e-3, batch_size=32", "learning_rate=1e-3, batch_size=4"),
+    ("warmup_steps=20, batch_size=32", "warmup_steps=1, batch_size=4"),
     ("num_test=100", "num_test=20"),
     ("settings = Train", "config = config.replace(num_iterations=2)\nsettings = Train"),
   ],
