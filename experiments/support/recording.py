@@ -124,11 +124,13 @@ _SACREDS = {"config.json", "cout.txt", "info.json", "metrics.json", "run.json"}
 
 def discard_if_empty(observer: FileStorageObserver) -> None:
   """Removes the folder of a run that was refused before it said or wrote anything."""
-  folder = pathlib.Path(observer.dir or "")
-  if observer.dir is None or {path.name for path in folder.iterdir()} - _SACREDS:
+  if observer.dir is None:
     return
-  if (folder / "cout.txt").stat().st_size == 0:
-    shutil.rmtree(folder)
+  folder = pathlib.Path(observer.dir)
+  with contextlib.suppress(OSError):  # what is told is the refusal
+    written = {path.name for path in folder.iterdir()} - _SACREDS
+    if not written and not (folder / "cout.txt").stat().st_size:
+      shutil.rmtree(folder)
 
 
 def run_directory(run: Run) -> pathlib.Path:
