@@ -143,7 +143,9 @@ def test_a_rounding_error_is_put_right(model):
     return infer.decompose(model, np.full([2, *SIZE, 3], value, np.float32), None, None, 0, 1)
 
   for near, value in ((-1e-4, 0), (1 + 1e-4, 1)):
-    np.testing.assert_array_equal(found(near)["masks"], found(value)["masks"])
+    masks = found(near)["masks"]
+    assert masks.shape == (2, 3, *SIZE, 1)
+    np.testing.assert_array_equal(masks, found(value)["masks"])
   for wrong in (1.01, -0.01, np.nan):
     with pytest.raises(UserError, match=r"float images in \[0, 1\], got values from"):
       found(wrong)

@@ -89,10 +89,13 @@ def test_modifiers_combine_and_updates_win():
   assert resolved("shapes", "quick")["num_slots"] == presets.SCENES["shapes"]["num_slots"]
 
 
-@pytest.mark.parametrize("asked", [{"num_slots": 4}, {"num_iterations": 5}])
-def test_who_writes_a_number_gets_it_though_it_is_the_paper_s(asked):
+@pytest.mark.parametrize(
+  ("asked", "stages"), [({"num_slots": 4}, [(3600, None, 5)]), ({"num_iterations": 5}, [])]
+)
+def test_who_writes_a_number_gets_it_though_it_is_the_paper_s(asked, stages):
   config = resolved("tetrominoes", "quick", **asked)
-  assert all(stage.get(key) is None for stage in config["curriculum"] for key in asked)
+  assert stages_of("tetrominoes", "quick", **asked) == stages
+  assert all(stage["num_slots"] is None for stage in config["curriculum"])
   assert {key: config[key] for key in asked} == asked
 
 
