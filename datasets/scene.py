@@ -75,7 +75,7 @@ class DatasetSpec:
     training_size: (H, W) after the crop; None keeps the size.
     binary: whether every pixel is black or white. It stays so in another size: each is the nearest
       one's, as in the masks, for a Bernoulli has nothing to say of gray edges.
-    num_train: how many records the paper trains on.
+    num_train: how many records the paper trains on, or, of what we render in its place, our models.
     num_held_out: how many beside these are for validation and test in our presets.
     scalar_strings: whether the released file stores image and mask as one string each (CATER)
       rather than as one string per byte.

@@ -47,7 +47,6 @@ CELLS = {
 }
 HELD_OUT = 320  # images (Sec. 4.1)
 SCHEDULE = ("num_steps", "anneal_steps", "learning_rate_decay_steps")  # what a share shortens
-RENDERED = 8_640  # scenes for budget=quick, as `models/clevr6` learned from: an hour of a core
 
 
 class Table1Settings(StudySettings):
@@ -193,9 +192,7 @@ def generate_missing(data: Mapping[str, Any], budget: str, num_scenes: int | Non
   if not spec.generator:
     return lacking
   parameters = {}
-  if not spec.rendered:
-    number = num_scenes or runs.num_scenes(data)
-  else:
+  if spec.rendered:
     if num_scenes is None and budget != "quick":
       return (
         f"there is no file in {data['dir']}, and rendering one takes long; num_scenes=2000 for "
@@ -205,11 +202,11 @@ def generate_missing(data: Mapping[str, Any], budget: str, num_scenes: int | Non
       generators.generator_of(spec)
     except datasets.DataError as error:
       return str(error)
-    number = num_scenes or RENDERED
     if budget == "quick":
       parameters["quality"] = "quick"
     if data["image_size"] is not None:  # a fraction of the time
       parameters["image_size"] = tuple(data["image_size"])
+  number = num_scenes or runs.num_scenes(data)
   print(f"{spec.name}: generating {number:,} scenes", flush=True)
   workers = max(2, os.cpu_count() or 2)  # rendering must not happen in a process with TensorFlow
   generate.generate(spec, number, data["dir"], workers=workers, **parameters)

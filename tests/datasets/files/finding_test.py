@@ -76,7 +76,9 @@ def test_a_larger_file_of_the_same_proportions_is_found_last(tmp_path):
     assert files.find_files(spec, data_dir=tmp_path, image_size=size) == found
   with pytest.raises(datasets.DataError, match=r"clevr6_train.tfrecords does not exist"):
     files.find_files(spec, data_dir=tmp_path, image_size=(48, 49))
-  with pytest.raises(datasets.DataError, match="clevr6 --num 70640 --image-size 96 --out"):
+  with pytest.raises(
+    datasets.DataError, match="clevr6 --quality quick --num 8640 --image-size 96 --out"
+  ):
     files.find_files(spec, data_dir=tmp_path / "none", image_size=(96, 96))
   shards = _touch(tmp_path, *(f"clevr6_train_32x32.tfrecords-0000{i}-of-00002" for i in (0, 1)))
   assert files.find_files(spec, data_dir=tmp_path, image_size=(16, 16)) == shards
