@@ -9,4 +9,6 @@ from iodine import allocator, startup
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 allocator.keep_freed_memory()
 with startup.at_log_level():
-  import tensorflow  # noqa: F401
+  import tensorflow
+
+  tensorflow.config.list_physical_devices()  # here, for what is said of a GPU that is not there

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ SAID = (
 PROGRAM = """
 import os, runpy, sys
 startup = runpy.run_path(sys.argv[1])
+startup["_level"].__globals__["_GPUS"] = [sys.argv[4]]
 with startup["at_log_level"]():
   os.write(2, sys.argv[2].encode())
   if sys.argv[3] == "abort":
@@ -30,9 +32,12 @@ os.write(2, b"I0000 behind\\n")
 """
 
 
-def stderr(level, end="go on"):
+NO_GPU = "E0000 00:00:1796029287.945375    8863 cuda.cc:52] failed call to cuInit: UNKNOWN"
+
+
+def stderr(level, end="go on", said=SAID, gpus="/nowhere/*"):
   environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": level}
-  words = [PROGRAM, startup.__file__, "\n".join([*SAID, ""]), end]
+  words = [PROGRAM, startup.__file__, "\n".join([*said, ""]), end, gpus]
   done = subprocess.run([sys.executable, "-c", *words], env=environment, stderr=subprocess.PIPE)
   return done.stderr.decode().splitlines()
 
@@ -45,6 +50,11 @@ def test_lines_below_the_level_are_left_out(level, left_out):
   assert stderr(level) == [*SAID[left_out:], "I0000 behind"]
 
 
+@pytest.mark.parametrize(("gpus", "seen"), [("/nowhere/*", []), (os.devnull, [NO_GPU])])
+def test_a_gpu_that_fails_is_an_error_where_there_is_one(gpus, seen):
+  assert stderr("2", said=[NO_GPU], gpus=gpus) == [*seen, "I0000 behind"]
+
+
 def test_the_last_words_of_a_crash_are_seen():
   assert stderr("2", "abort") == list(SAID[3:])
 
@@ -55,11 +65,13 @@ def test_an_error_keeps_its_traceback():
   assert lines[-1] == "ImportError: no such library"
 
 
-def test_a_command_says_its_one_sentence():
+def test_a_command_says_its_one_sentence(tmp_path):
   root = pathlib.Path(startup.__file__).parent.parent
-  command = [sys.executable, "-m", "experiments.evaluate", "with", "num_strats=3"]
+  # refused after it has looked for devices
+  command = [sys.executable, "-m", "experiments.train", "with", "clevr6", "data.path=none"]
   environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
-  done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+  environment["PYTHONPATH"] = str(root)
+  done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
   assert done.returncode == 2
-  said = "evaluate: there is no config key 'num_strats': did you mean 'num_starts'?\n"
-  assert (done.stdout, done.stderr) == ("", said)
+  assert re.fullmatch(r"train: none does not exist: download .+\n", done.stderr), done.stderr
+  assert done.stdout == ""
