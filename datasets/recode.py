@@ -23,7 +23,7 @@ from datasets.files import (
   RecordFile,
   decode,
   find_files,
-  fingerprint,
+  origins,
   stored_features,
   stored_sizes,
   tell_skipped,
@@ -57,8 +57,8 @@ def recode(
     crop: cut out the spec's window (CLEVR).
     size: (H, W) to resize to: the image bilinearly, the masks, and images that are black and white,
       to the nearest pixel.
-    shards: number of files; record i goes into shard i modulo their number, which read together
-      give every record but in another order.
+    shards: number of files, of equally many records or one more; read together, they give all of
+      them in order.
     num: only the first so many.
     on_error: "raise", or "skip" to leave damaged records out.
     progress: whether to show a bar on a terminal.
@@ -81,21 +81,20 @@ def recode(
   paths = find_files(spec, files)
   _refuse_to_overwrite(paths, names)
   opened = [RecordFile(f, on_error) for f in paths]
-  _refuse_empty_shards(opened, spec, names, num)
-  first = _first_scene(opened, spec)
-  for i, name in enumerate(names):
-    stored = itertools.islice(_decoded(opened, spec), i, num, shards)
-    bar = tqdm(stored, unit=" scenes", desc=name, disable=not (progress and sys.stderr.isatty()))
-    stored = (_reshaped(record, spec, crop, size) for record in bar)
-    num_objects = []
-    counted = (_counted(record, spec, num_objects) for record in stored)
-    count = write_records(name, counted, spec, layout)
+  shares = _shares(opened, spec, names, num)
+  stored = _decoded(opened, spec)
+  for name, share in zip(names, shares, strict=True):
+    scenes = itertools.islice(stored, share)
+    bar = tqdm(scenes, unit=" scenes", desc=name, disable=not (progress and sys.stderr.isatty()))
+    num_objects, pieces = [], []
+    records = (_stored(scene, spec, crop, size, num_objects, pieces) for scene in bar)
+    count = write_records(name, records, spec, layout)
     RecordFile(name).write_index(
       num_records=count,
       dataset=spec.name,
       layout=layout,
       num_objects=num_objects,
-      **(first if i == 0 else {}),
+      **{origins.KEY: pieces},
     )
   tell_skipped(opened)
   return names
@@ -108,31 +107,26 @@ def _refuse_to_overwrite(paths, names):
       raise DataError(f"{place} is one of the files to read: choose another --out")
 
 
-def _refuse_empty_shards(files, spec, names, num):
-  """Raises DataError unless there is a record for each of the files to write."""
-  wanted = len(names) if num is None else min(len(names), num)
-  found = sum(1 for _ in itertools.islice(_decoded(files, spec), wanted))
-  if found == len(names):
-    return
-  sources = ", ".join(file.path for file in files)
-  if not found:
-    raise DataError(f"{sources} holds no record: get or generate it anew")
-  raise DataError(f"{sources}: no record is left for {names[found]}: take fewer shards")
-
-
-def _first_scene(files, spec):
-  """What tells which scenes a file holds, whatever becomes of its images; {} without any scene."""
-  known = files[0].index() or {}
-  if "fingerprint" in known:
-    return {"fingerprint": known["fingerprint"]}
-  decoded = next(_decoded(files, spec), None)
-  return {} if decoded is None else {"fingerprint": fingerprint(decoded["image"])}
+def _shares(files, spec, names, num):
+  """How many records each of the files to write gets; DataError unless there is one for each."""
+  limit = 1 if len(names) == 1 else num  # one file gets them all, however many they are
+  found = sum(1 for _ in itertools.islice(_decoded(files, spec), limit))
+  if found < len(names):
+    sources = ", ".join(file.path for file in files)
+    if not found:
+      raise DataError(f"{sources} holds no record: get or generate it anew")
+    raise DataError(f"{sources}: no record is left for {names[found]}: take fewer shards")
+  if len(names) == 1:
+    return [num]
+  ends = [found * i // len(names) for i in range(len(names) + 1)]
+  return [end - start for start, end in itertools.pairwise(ends)]
 
 
 def _decoded(files, spec):
-  """The records, all of them as large as the first, whatever size they were made at."""
+  """(record, its pieces) of all, as large as the first, whatever size they were made at."""
   sizes, size = (), None
   for file in files:
+    known = None
     for number, payload in file:
       where = f"{file.path}, record {number}"
       try:
@@ -148,11 +142,17 @@ def _decoded(files, spec):
           raise
         file.skip(number)
         continue
-      yield decoded
+      if known is None:
+        known = origins.pieces_of(file.index() or {}, lambda image=decoded["image"]: image)
+      yield decoded, origins.cut(known, number, number + 1)
 
 
-def _counted(decoded, spec, num_objects):
+def _stored(scene, spec, crop, size, num_objects, pieces):
+  """What is to be stored of a scene as `_decoded` gives it, which is counted in the two lists."""
+  decoded, piece = scene
+  decoded = _reshaped(decoded, spec, crop, size)
   num_objects.append(int((decoded["visibility"][spec.num_background :] > 0).sum()))
+  origins.add(pieces, piece)
   return stored_features(decoded, spec)
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from datasets import files
 from datasets.errors import DataError, by
+from datasets.files import origins
 from datasets.files.example import match_templates
 from datasets.scene import mask_shape
 from datasets.specs import get_spec
@@ -68,16 +69,28 @@ class Source:
     return self._starts[-1]
 
   def fingerprint(self) -> str:
-    """The first readable scene's `files.fingerprint`, or that of what the file was made from."""
-    known = self.files[0].index() or {}
-    if "fingerprint" in known:
-      return known["fingerprint"]
-    for file in self.files:  # no further than needed: a whole file may take hours
-      for number, payload in file:
-        scene = self._decode(file, number, payload)
-        if scene is not None:
-          return files.fingerprint(scene["image"])
-    raise DataError(f"{self.files[0].path} holds no readable record: get or generate it anew")
+    """By which the first scene is known again, wherever the file lies and however it is packed."""
+    first = self._pieces_of(self.files[0])[0]
+    return first.fingerprint + (f"+{first.first}" if first.first else "")
+
+  def pieces(self, start: int, stop: int) -> list[origins.Piece]:
+    """Where the records start <= number < stop come from; `count` must have been called."""
+    found = []
+    for file, first, end in zip(self.files, self._starts, self._starts[1:], strict=False):
+      if first < stop and start < end:
+        whole = self._pieces_of(file)
+        origins.add(found, origins.cut(whole, max(start - first, 0), min(stop, end) - first))
+    return found
+
+  def _pieces_of(self, file):
+    return origins.pieces_of(file.index() or {}, lambda: self._first_image(file))
+
+  def _first_image(self, file):
+    for number, payload in file:  # no further than needed: a whole file may take hours
+      scene = self._decode(file, number, payload)
+      if scene is not None:
+        return scene["image"]
+    raise DataError(f"{file.path} holds no readable record: get or generate it anew")
 
   def _file(self, number):
     i = bisect.bisect_right(self._starts, number) - 1

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import datasets
 from datasets import pipeline
+from datasets.files.origins import Piece
 from experiments.support import runs
 from experiments.support.errors import Refusal
 from experiments.support.runs import Data
@@ -33,6 +34,7 @@ class Learned(NamedTuple):
     fingerprint: of the file's first scene, by which it is known in another place; None in old runs.
     run: the folder of the run, for messages.
     seed: of the file's scenes, where they were generated and it is known.
+    pieces: where these records were first stored; None in old runs, the file itself.
   """
 
   data: dict[str, Any]
@@ -40,6 +42,7 @@ class Learned(NamedTuple):
   fingerprint: str | None
   run: str
   seed: int | None = None
+  pieces: list[Piece] | None = None
 
 
 def learned(folder: str | os.PathLike) -> list[Learned]:
@@ -52,9 +55,13 @@ def learned(folder: str | os.PathLike) -> list[Learned]:
   if not path.is_file():
     return _from_configurations(pathlib.Path(folder))
   try:
-    return [Learned(**entry) for entry in json.loads(path.read_text())]
+    return [_entry(**entry) for entry in json.loads(path.read_text())]
   except (ValueError, TypeError) as error:
     raise Refusal(f"{path} is damaged: {error}") from error
+
+
+def _entry(pieces=None, **values):
+  return Learned(**values, pieces=pieces and [Piece(*piece) for piece in pieces])
 
 
 def _from_configurations(folder, seen=()):
@@ -77,8 +84,16 @@ def record(folder: str | os.PathLike, data: Data, before: Sequence[Learned] = ()
     data: of its configuration.
     before: what the run that it goes on from had learned from.
   """
-  stop = split_records(data)["train"].stop
-  own = Learned(_place(data), stop, fingerprint(data), str(folder), seed_of(data))
+  source = _source(data)
+  stop = _split(source, data)["train"].stop
+  own = Learned(
+    _place(data),
+    stop,
+    source.fingerprint(),
+    str(folder),
+    _seed_of(source),
+    source.pieces(0, stop),
+  )
   known = [entry for entry in before if entry[:3] != own[:3]]
   everything = [*known, own]
   write(folder, everything)
@@ -92,8 +107,12 @@ def write(folder: str | os.PathLike, entries: Sequence[Learned]) -> None:
 
 def split_records(data: Data) -> dict[str, range]:
   """The numbers of the records of each split; raises datasets.DataError without the file."""
+  return _split(_source(data), data)
+
+
+def _split(source, data):
   counts = [data[key] for key in _COUNT_KEYS]
-  count = _source(data).count(None if counts[0] is None else sum(counts))
+  count = source.count(None if counts[0] is None else sum(counts))
   return datasets.split_ranges(count, *counts)
 
 
@@ -104,7 +123,11 @@ def fingerprint(data: Data) -> str:
 
 def seed_of(data: Data) -> int | None:
   """The seed of generated scenes; None where the file does not tell."""
-  return (_source(data).files[0].index() or {}).get("seed")
+  return _seed_of(_source(data))
+
+
+def _seed_of(source):
+  return (source.files[0].index() or {}).get("seed")
 
 
 def _source(data):
@@ -135,42 +158,49 @@ def check(entries: Sequence[Learned], data: Data, splits: Sequence[str]) -> None
       raise Refusal(
         f"evaluation never looks at training records: split is validation or test, got {split!r}"
       )
-  ranges = own = None
+  if not entries:
+    return
+  source = _source(data)
+  ranges = _split(source, data)  # the same counts split a file that has become shorter elsewhere
   for entry in entries:
-    own = own or (fingerprint(data), seed_of(data))
-    if not _of_this_file(entry, data, own):
-      continue
-    stop = entry.stop
-    if stop is None:
-      stop = split_records({**data, **entry.data})["train"].stop
-    # The same counts split a file that has become shorter elsewhere.
-    ranges = ranges or split_records(data)
     for split in splits:
-      if len(ranges[split]) and ranges[split].start < stop:
+      numbers = ranges[split]
+      if len(numbers) and _has_seen(entry, data, source, numbers):
         counts = ", ".join(f"data.{key}={data[key]}" for key in _COUNT_KEYS)
         raise Refusal(
           f"with {counts} the {split} split would hold records that the model was trained on: "
-          f"run {entry.run} learned from the first {stop:,} of these scenes; take records behind "
-          "them, or scenes that were generated with another --seed into another folder, "
-          "data.dir=data/seed1 for instance"
+          f"run {entry.run} learned from the first {_stop(entry, data):,} of these scenes; take "
+          "records behind them, or scenes that were generated with another --seed into another "
+          "folder, data.dir=data/seed1 for instance"
         )
 
 
-def _of_this_file(entry, data, own):
-  """Whether an entry is of the scenes of the file of `data`, of which `own` is (print, seed)."""
-  own_print, own_seed = own
+def _stop(entry, data):
+  if entry.stop is not None:
+    return entry.stop
+  return split_records({**data, **entry.data})["train"].stop
+
+
+def _has_seen(entry, data, source, numbers):
+  """Whether an entry is of scenes that are among the records `numbers` of the source of `data`."""
   same_place = all(entry.data[key] == data[key] for key in _FILE_KEYS)
   if entry.fingerprint is None:
-    return same_place
+    return same_place and numbers.start < _stop(entry, data)
   spec = runs.dataset_spec(data)
-  if entry.fingerprint == own_print:
-    return datasets.get_spec(entry.data["name"]).stored_name == spec.stored_name
+  if datasets.get_spec(entry.data["name"]).stored_name == spec.stored_name:
+    seen = entry.pieces or [Piece(entry.fingerprint, 0, _stop(entry, data))]
+    shown = source.pieces(numbers.start, numbers.stop)
+    if any(piece.overlaps(other) for piece in seen for other in shown):
+      return True
   # the same scenes may have been rendered at another size
   if not spec.rendered or entry.data["image_size"] == data["image_size"]:
     return False
-  if None in (own_seed, entry.seed):
-    return same_place
-  return entry.seed == own_seed and entry.data["name"] == data["name"]
+  seed = _seed_of(source)
+  if None in (seed, entry.seed):
+    same = same_place
+  else:
+    same = entry.seed == seed and entry.data["name"] == data["name"]
+  return same and numbers.start < _stop(entry, data)
 
 
 def scenes(

@@ -137,6 +137,53 @@ def test_a_recoded_file_is_known(trained_run, tiny_data, tmp_path, how):
     check(trained_run, path=[again], num_train=39, image_size=(10, 10))
 
 
+def test_the_shards_of_a_file_are_known(trained_run, tiny_data, tmp_path):
+  """Those behind the first 40 records, in the last three of six files of ten, are others."""
+  [path] = tiny_data.glob("tetrominoes*.tfrecords")
+  shards = recode.recode("tetrominoes_quick", path, str(tmp_path / "x"), shards=6)
+  split = {"num_train": 0, "num_validation": 0, "num_test": 10}
+  for shard in shards[:4]:
+    with pytest.raises(Refusal, match=TRAINED):
+      check(trained_run, path=[shard], **split)
+  for shard in shards[4:]:
+    check(trained_run, path=[shard], **split)
+  check(trained_run, path=shards)
+  with pytest.raises(Refusal, match=TRAINED):
+    check(trained_run, path=shards, num_train=39)
+  whole = str(tmp_path / "whole")  # in another order
+  recode.recode("tetrominoes_quick", [shards[5], *shards[:5]], whole)
+  with pytest.raises(Refusal, match=TRAINED):
+    check(trained_run, path=[whole])
+  check(trained_run, path=[whole], num_train=0, num_validation=0, num_test=10, num_images=10)
+
+
+@pytest.mark.parametrize("of_one", [False, True])
+def test_what_was_learned_from_shards_is_known(trained_run, tiny_data, tmp_path, of_one):
+  [path] = tiny_data.glob("tetrominoes*.tfrecords")
+  shards = recode.recode("tetrominoes_quick", path, str(tmp_path / "x"), shards=6)
+  data = {**runs.training_config(trained_run)["data"], "num_validation": 0}
+  used = {"path": shards[2:3], "num_train": 8} if of_one else {"path": shards, "num_train": 28}
+  held_out.record(tmp_path, {**data, **used, "num_test": 2})
+  seen = range(20, 28) if of_one else range(28)
+
+  def refused(**where):
+    entries = held_out.learned(tmp_path)
+    try:
+      held_out.check(entries, {**data, "num_train": 0, **where}, ["test"])
+    except Refusal:
+      return True
+    return False
+
+  for number, shard in enumerate(shards):
+    start = 10 * number
+    for behind in (10, 2):
+      wanted = range(start + 10 - behind, start + 10)
+      skipped = {"num_train": 10 - behind, "num_test": behind}
+      assert refused(path=[shard], **skipped) == bool(set(wanted) & set(seen)), (shard, behind)
+      whole = {"num_train": wanted.start, "num_test": behind}
+      assert refused(**whole) == bool(set(wanted) & set(seen)), wanted
+
+
 def test_a_selection_of_a_file_is_of_that_file(trained_run, monkeypatch):
   data = runs.training_config(trained_run)["data"]
   [entry] = held_out.learned(trained_run)
