@@ -21,7 +21,7 @@ class ModelConfig(Settings):
 
   Attributes:
     model: its kind, by which `iodine.build_model` knows it.
-    image_size: (H, W, C). No variable of IODINE depends on H and W.
+    image_size: (H, W, C). No variable of IODINE with the broadcast decoder depends on H and W.
     num_slots: K.
     num_iterations: T, of refinement; 1 for a model that does not iterate.
     num_starts: inferences of an image, from other samples each, of which evaluation keeps the one

@@ -61,7 +61,7 @@ class Evaluator:
       kl (nats, summed over slots; NaN for a model without a posterior).
 
     Raises:
-      UserError: there is no image.
+      UserError: there is no image, or one that the model does not take (`SlotModel.check_images`).
     """
     scores = [self._score(batch, first) for batch, first in _with_position(batches, first_index)]
     if not scores:
@@ -70,6 +70,7 @@ class Evaluator:
 
   def _score(self, batch, first_index):
     batch = {key: batch[key] for key in ("image", "mask") if key in batch}
+    batch["image"] = self._model.check_images(batch["image"])
 
     def run(number):
       seed = starts.start_seed(self._seed, number)

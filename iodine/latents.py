@@ -35,12 +35,22 @@ class Latents:
   num_background: int = 1
 
   def objects(self, seed=0):
-    """The visible objects that have a slot, lined up with it: factors.Objects."""
+    """The visible objects that have a slot, lined up with it: factors.Objects.
+
+    Raises:
+      UserError: there are no true masks, by which objects find their slots.
+    """
+    self._need_slots()
     return factors.gather_objects(self.mean, self.slots, self.factors, self.visibility, seed)
 
   @property
   def share_matched(self):
-    """The share of visible objects that have a slot; these alone are predicted or projected."""
+    """The share of visible objects that have a slot; these alone are predicted or projected.
+
+    Raises:
+      UserError: there are no true masks, by which objects find their slots.
+    """
+    self._need_slots()
     slots = self.slots[:, self.num_background :]
     if self.visibility is None:
       visible = np.ones_like(slots, bool)
@@ -48,12 +58,16 @@ class Latents:
       visible = self.visibility[:, self.num_background :] > 0
     return float((slots[visible] >= 0).mean()) if visible.any() else float("nan")
 
+  def _need_slots(self):
+    if self.slots is None:
+      raise UserError("the scenes have no true masks, by which objects find their slots")
+
 
 def collect(model, batches, num_iterations=None, num_slots=None, num_background=1, seed=0):
   """Infers the latents of scenes, batch by batch; masks and images are not kept.
 
   Args:
-    model: Iodine.
+    model: a SlotModel with latents.
     batches: iterable of scene batches.
     num_iterations: T, the model's by default.
     num_slots: K, the model's by default.
@@ -64,8 +78,10 @@ def collect(model, batches, num_iterations=None, num_slots=None, num_background=
     Latents.
 
   Raises:
-    ValueError: there is no image.
+    UserError: there is no image, or the model has no latents.
   """
+  if model.latent_size is None:
+    raise UserError(f"model={model.config.model} has no latents to collect")
   infer = Inference(model, num_iterations, num_slots)
   parts, first = [], 0
   for batch in batches:

@@ -39,7 +39,7 @@ class SlotOutput(NamedTuple):
   def at(self, decode: int) -> "SlotOutput":
     """One of the D decodes, with the loss of all of them."""
     pick = lambda value: None if value is None else value[decode]
-    return tf.nest.map_structure(pick, self)._replace(loss=self.loss)
+    return tf.nest.map_structure(pick, self._replace(loss=None))._replace(loss=self.loss)
 
   def numpy(self) -> "SlotOutput":
     """The same with NumPy arrays."""

@@ -22,7 +22,7 @@ class Decoded(NamedTuple):
   means: np.ndarray  # [B, T, K, H, W, C]
   masks: np.ndarray  # [B, T, K, H, W, 1]
   mse: np.ndarray  # [B, T]
-  nll: np.ndarray  # [B, T], nats a frame; NaN for a model that cannot say
+  nll: np.ndarray  # [B, T], nats a frame
 
 
 class Tracked(NamedTuple):
@@ -108,7 +108,7 @@ class Tracker:
 
     def keep(output, frame, d):
       ahead_and_seen = (unroll.frame_at(clips, pace, d - lag) for lag in (0, 1))
-      scores = tf.stack([_nll(self._model, image, output) for image in ahead_and_seen])
+      scores = tf.stack([self._model.nll_of(image, output) for image in ahead_and_seen])
       return output.means, output.masks, output.reconstruction, scores
 
     more = 1 - int(self._model.timeline(1).num_decodes)  # decodes beside T: `final_decode` has one
@@ -123,14 +123,6 @@ class Tracker:
     ).kept
     means, masks, reconstruction, scores = (tf.gather(value, shown) for value in kept)
     return means, masks, reconstruction, (scores[:-1, 0], scores[1:, 1])
-
-
-def _nll(model, images, output):
-  """[B], nats an image under a decode's mixture; NaN where the model cannot say."""
-  score = getattr(model, "nll_of", None)
-  if score is None:
-    return tf.fill([tf.shape(images)[0]], tf.constant(float("nan"), images.dtype))
-  return score(images, output)
 
 
 def _decoded(arrays, frames, nll):

@@ -4,7 +4,7 @@ A model makes one step; what is done with the steps of an inference is decided h
 evaluation, latents, export and streaming alike, with T and K as numbers or as tensors.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -66,14 +66,13 @@ class Timeline(NamedTuple):
   Attributes:
     num_decodes: D, a number or an int32 tensor.
     weights: of each decode in the loss (Eq. 4), float [D].
-    input_lag: decode d reads the frame of iteration d - input_lag of a sequence, or the first.
-    target_lag: it is scored against that of iteration d - target_lag, or the first.
+    target_lag: decode d, which reads the frame of iteration d of a sequence, is scored against that
+      of iteration d - target_lag, or the first.
     pace: which frame that is.
   """
 
   num_decodes: Any
   weights: tf.Tensor
-  input_lag: int = 0
   target_lag: int = 0
   pace: Pace = Pace()
 
@@ -82,11 +81,11 @@ class Timeline(NamedTuple):
     if images.shape.rank == 4:
       return Frame(images, images)
     target = self.target(images, decode)
-    if self.input_lag == self.target_lag:
+    if self.target_lag == 0:
       return Frame(target, target)
     # Nothing follows the last decode, which may be of the last frame: there is none for it to read.
     last = self.pace.iterations(tf.shape(images)[1]) - 1
-    return Frame(frame_at(images, self.pace, tf.minimum(decode - self.input_lag, last)), target)
+    return Frame(frame_at(images, self.pace, tf.minimum(decode, last)), target)
 
   def target(self, clip: tf.Tensor, decode) -> tf.Tensor:
     """What of a clip [B, T, ...] belongs to the target of decode d, true masks for instance."""
@@ -96,7 +95,7 @@ class Timeline(NamedTuple):
   def num_frames(self):
     """How many frames of a sequence it takes."""
     last = self.num_decodes - 1  # is scored; what it reads is for the next one
-    scored, read = last - self.target_lag, last - 1 - self.input_lag
+    scored, read = last - self.target_lag, last - 1
     return max(self.pace.frame(scored), self.pace.frame(read)) + 1
 
 
@@ -264,35 +263,6 @@ def fold(
 def _present(nest):
   """The tensors of a nest, without the None of a model that has no latents: a loop takes none."""
   return [value for value in tf.nest.flatten(nest) if value is not None]
-
-
-def stream(model, frames, num_slots: int | None = None, seed=(0, 1)) -> Iterator[SlotOutput]:
-  """One decode a frame, for clips of any length: predictions of each frame from those before.
-
-  Args:
-    model: a SlotModel.
-    frames: iterable of float [B, H, W, C].
-    num_slots: K, the model's by default.
-    seed: int32 [2].
-
-  Yields:
-    SlotOutput [B] of each frame, before it was used for the update.
-  """
-  seed = tf.convert_to_tensor(seed, tf.int32)
-  first = tf.constant(0)
-  state = None
-
-  @tf.function(reduce_retracing=True, autograph=False)
-  def step(image, state, iteration):
-    output, state, _ = model.step(Frame(image, image), state, Noise(seed, iteration, first))
-    return output, state
-
-  for number, image in enumerate(frames):
-    if state is None:
-      slots = model.config.num_slots if num_slots is None else num_slots
-      state = model.start(tf.shape(image)[0], slots, Noise(seed, tf.constant(0), first))
-    output, state = step(image, state, tf.constant(number))
-    yield output
 
 
 def timeline_of(

@@ -230,9 +230,9 @@ def load_run(
   model.create_variables()
   step = tf.Variable(0, dtype=tf.int64, trainable=False)
   state = {"model": model, "step": step}
-  _, damaged = restore(state, model, pathlib.Path(folder) / CHECKPOINTS, which)
+  taken, damaged = restore(state, model, pathlib.Path(folder) / CHECKPOINTS, which)
   for path in damaged:
-    print(f"{path} is damaged; took the one before")
+    print(f"{path} is damaged; took {taken}")
   return config, model, int(step.numpy())
 
 

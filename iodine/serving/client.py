@@ -146,7 +146,8 @@ class Model:
       Inferred.
 
     Raises:
-      UserError: size, dtype or range of the images is wrong; K < 2, T < 1 or no start.
+      UserError: size, dtype or range of the images is wrong; K < 2, T < 1, T > 1 of a model that
+        does not iterate, or no start.
     """
     images, single = self._images(images)
     model = self.metadata["model"]
@@ -154,6 +155,8 @@ class Model:
       _count("num_iterations", num_iterations, self.metadata["num_iterations"], 1),
       self._num_slots(num_slots),
     )
+    if counts[0] > 1 and not self._class.ITERATES:
+      raise UserError(f"num_iterations must be 1 of model={model['model']}, got {counts[0]}")
     num_starts = _count("num_starts", num_starts, model.get("num_starts", 1), 1)
     seed, place = as_seed(seed), {}
 
@@ -197,9 +200,10 @@ class Model:
   def refine(self, state: dict[str, np.ndarray], images: Any) -> Inferred:
     """One more iteration: decodes and scores the state's posterior, then updates it.
 
-    From `start`, T calls on the same images are `infer` with T iterations; on the frames of a
-    video they are inference on the sequence, one frame an iteration (of an NEM, which reads a frame
-    and is scored against the next one, they are not: here it is scored against what it has read).
+    From `start`, as many calls on the same images as `infer` has decodes (T, or T + 1 with
+    `final_decode`) are `infer` with T iterations; on the frames of a video they are inference on
+    the sequence, one frame an iteration (of an NEM, which reads a frame and is scored against the
+    next one, they are not: here it is scored against what it has read).
 
     Args:
       state: of `start`, or of a result.
@@ -320,14 +324,17 @@ class Model:
     """The live model with the saved variables, to look inside or to train on.
 
     Args:
-      image_size: (H, W) other than the saved one; no variable of IODINE depends on it.
+      image_size: (H, W) other than the saved one, where no variable depends on it: of IODINE with
+        the broadcast decoder.
       num_starts: of its evaluation, other than the saved one.
       precision: in which it computes, other than the saved one.
 
     Raises:
-      UserError: the SavedModel lacks a variable of the model, or has it in another shape.
+      UserError: the model is for images of one size; or the SavedModel lacks a variable of the
+        model, or has it in another shape.
     """
     config = make_config(self.metadata["model"])
+    build_model(config).check_size(image_size and tuple(image_size))
     model = build_model(config.adapted(image_size, num_starts, precision))
     model.create_variables()
     saved = dict(zip(self.metadata["variables"], self._loaded.all_variables, strict=True))

@@ -21,6 +21,7 @@ from iodine.tf_paths import literal
 
 # What a run may have that the one it goes on from had not: it begins anew.
 OPTIONAL = ("loss_scale", "geco", "parted")
+OPTIMIZER = "optimizer"  # its kind, beside the model's settings
 
 
 class CheckpointError(UserError):
@@ -37,6 +38,7 @@ class Checkpoints:
   def __init__(self, directory, state, config, keep=3):
     self.directory = pathlib.Path(directory)
     self._config = config
+    self._optimizer = {OPTIMIZER: state["optimizer"].name} if "optimizer" in state else {}
     self._step, self._best_score = state["step"], state["best_score"]
     self._checkpoint = tf.train.Checkpoint(**state)
     self._last = tf.train.CheckpointManager(
@@ -74,7 +76,7 @@ class Checkpoints:
   def _save(self, manager):
     try:
       self.directory.mkdir(parents=True, exist_ok=True)
-      write_json(self.directory / "config.json", self._config.flat())
+      write_json(self.directory / "config.json", {**self._config.flat(), **self._optimizer})
       saved = manager.save(checkpoint_number=self._step.numpy())
       folder = self.directory / "best" if manager is self._best else self.directory
       return str(folder / pathlib.Path(saved).name)
@@ -107,17 +109,17 @@ def restore(
     state: what to restore into, by the names of a Trainer's state, `model` among them.
     model: its settings must be the ones that were saved, but for those that no variable depends on.
     directory: a run's checkpoint folder.
-    which: "last" or "best" (the last one where no best was kept).
+    which: "last" or "best" (the last one where no best was kept, or where it is damaged).
 
   Returns:
-    (path, list of newer paths that were damaged).
+    (path, list of paths that came before it and were damaged).
 
   Raises:
     CheckpointError: none there, none readable, another configuration (the differing keys), or a
-      training cannot go on from it.
+      training cannot go on from it: it has no optimizer's state, or another optimizer's.
   """
   directory = pathlib.Path(directory)
-  check_config(model, directory / "config.json")
+  check_config(model, directory / "config.json", state.get("optimizer"))
   candidates = _saved(directory / "best") if which == "best" else []
   candidates += _saved(directory)
   damaged = []
@@ -155,14 +157,23 @@ def _verify(path):
     reader.get_tensor(name)
 
 
-def check_config(model: SlotModel, path: pathlib.Path) -> None:
-  """Raises CheckpointError with the differing keys if `path` holds another model's settings."""
+def check_config(model: SlotModel, path: pathlib.Path, optimizer=None) -> None:
+  """Raises CheckpointError with the differing keys if `path` holds another model's settings.
+
+  Or another optimizer's name, where it has one and an optimizer is to go on.
+  """
   try:
     saved = json.loads(path.read_text())
   except FileNotFoundError:
     return
   except ValueError as error:
     raise CheckpointError(f"{path} is damaged: {error}") from error
+  kind = saved.pop(OPTIMIZER, None)
+  if None not in (kind, optimizer) and kind != optimizer.name:
+    raise CheckpointError(
+      f"the checkpoint in {path.parent} has the state of another optimizer, {kind}, so that no "
+      f"training with {optimizer.name} goes on from it: begin a new run with init_from"
+    )
   saved, ours = make_config(saved).flat(), model.config.flat()
   differing = [
     f"{key}: {saved.get(key)} saved, {ours.get(key)} now"

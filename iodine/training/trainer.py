@@ -152,8 +152,9 @@ class Trainer:
     """
     _, damaged = restore(self.state(), self.model, directory, "last")
     settings = self.model.config.flat()
+    has_moved = self._geco is not None and not math.isnan(float(self._geco.average.numpy()))
     for name, variable in self.model.weights().items():
-      moved = self._geco is not None and name == "kl_weight"
+      moved = has_moved and name == "kl_weight"
       if self.config.starts.get(name) is None and not moved:
         variable.assign(settings[name])  # may be another now
     self.forget_step()

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from iodine import Iodine, IodineConfig, metrics
+from iodine.errors import UserError
 from iodine.evaluation import Evaluator, summarize
 
 CONFIG = IodineConfig(
@@ -112,3 +113,18 @@ def test_masks_that_are_nobody_s_leave_the_mean_ari_defined(model):
   scores = Evaluator(model)([{**batch, "mask": tf.where(first, 0.0, batch["mask"])}])
   assert np.isnan(scores["ari"][0, -1])
   assert summarize(scores)["ari"] == pytest.approx(np.mean(scores["ari"][1:, -1]))
+
+
+@pytest.mark.parametrize(
+  ("images", "sentence"),
+  [
+    (np.full([2, 8, 8, 3], 255, np.float32), "divide by the largest"),
+    (np.full([2, 8, 8, 3], np.nan, np.float32), "nan"),
+    (np.zeros([2, 8, 8, 3], np.uint8), "divide by 255"),
+    (np.zeros([2, 12, 12, 3], np.float32), r"expected images \[B, 8, 8, 3\]"),
+    (np.zeros([2, 8, 8, 1], np.float32), r"expected images \[B, 8, 8, 3\]"),
+  ],
+)
+def test_images_that_the_model_does_not_take(model, images, sentence):
+  with pytest.raises(UserError, match=sentence):
+    Evaluator(model)([{"image": images}])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import Iodine, factors, latents
+from iodine import Iodine, build_model, factors, latents, make_config
+from iodine.errors import UserError
 from tests.iodine.inference_test import CONFIG, IMAGES
 
 
@@ -63,8 +64,17 @@ def test_images_without_masks_or_factors(model):
   assert collected.slots is None
   assert collected.factors == {}
   assert collected.mean.shape == (5, 3, 4)
+  for use in (lambda: collected.objects(), lambda: collected.share_matched):
+    with pytest.raises(UserError, match="no true masks"):
+      use()
   with pytest.raises(ValueError, match="no image to infer"):
     latents.collect(model, unlabelled.take(0))
+
+
+def test_a_model_without_latents_is_refused():
+  model = build_model(make_config({"model": "nem", "image_size": [8, 8, 1]}))
+  with pytest.raises(UserError, match="model=nem has no latents"):
+    latents.collect(model, [])
 
 
 def known_decoder(z):

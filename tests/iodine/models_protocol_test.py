@@ -121,6 +121,10 @@ def test_the_record_has_its_shapes_and_adds_up(case):
   assert set(output.terms) == set(case.model.latent_terms)
   assert all(term.shape == one for term in output.terms.values())
   assert output.loss.shape == (4,)
+  alone = case.model(case.images[:1], seed=SEED)  # fewer images than decodes
+  for d in range(decodes):
+    np.testing.assert_allclose(alone.at(d).masks, output.masks[d][:1], rtol=1e-7, atol=1e-12)
+    np.testing.assert_array_equal(alone.at(d).loss, alone.loss)
   size = case.model.latent_size
   assert (output.latents is None) == (size is None)
   if size is not None:
@@ -169,7 +173,7 @@ def test_an_image_does_not_depend_on_its_batch(case):
 def test_a_loop_with_k_and_t_as_tensors_is_the_unroll(case, more_slots, more_iterations):
   config = case.model.config
   slots = config.num_slots + (more_slots if case.model.MAX_SLOTS is None else 0)
-  iterations = config.num_iterations + more_iterations
+  iterations = config.num_iterations + (more_iterations if case.model.ITERATES else 0)
   whole = case.model(case.images, num_slots=slots, num_iterations=iterations, seed=SEED)
 
   @tf.function(autograph=False)
@@ -188,6 +192,17 @@ def test_a_loop_with_k_and_t_as_tensors_is_the_unroll(case, more_slots, more_ite
   np.testing.assert_allclose(nll, whole.nll, rtol=1e-9)
   np.testing.assert_allclose(last.masks, whole.masks[-1], rtol=1e-7, atol=1e-12)
   np.testing.assert_allclose(last.means, whole.means[-1], rtol=1e-7, atol=1e-12)
+
+
+def test_more_iterations_are_for_a_model_that_iterates(case):
+  if case.model.ITERATES:
+    case.model.check_counts(3, None)
+    return
+  with pytest.raises(UserError, match=r"num_iterations must be 1 of model=\w+, got 3"):
+    case.model(case.images, num_iterations=3, seed=SEED)
+  training = TRAINING.replace(curriculum=[{"until": 5, "num_iterations": 3}])
+  with pytest.raises(ConfigError, match="a stage until step 5: num_iterations must be 1"):
+    Trainer(config_of(case.name), training)
 
 
 def test_slots_are_exchangeable_where_they_should_be(case):

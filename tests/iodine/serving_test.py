@@ -376,6 +376,19 @@ def test_errors_are_one_sentence(paper, call, message):
   assert "\n" not in str(error.value)
 
 
+def test_a_model_of_one_size_is_restored_at_no_other(tmp_path):
+  config = {"image_size": [16, 16, 3], "decoder": "deconv", "decoder_channels": [4], "num_slots": 2}
+  model = iodine.build_model(
+    iodine.make_config({**config, "encoder_channels": [4], "latent_size": 3})
+  )
+  model.create_variables()
+  serving.export(model, tmp_path)
+  loaded = iodine.load(tmp_path)
+  assert loaded.restore((16, 16)).config.image_size == (16, 16, 3)
+  with pytest.raises(ValueError, match=r"image_size must be \[16, 16\], on which variables"):
+    loaded.restore((32, 32))
+
+
 def test_what_is_not_ours(tmp_path):
   with pytest.raises(ValueError, match="there is no SavedModel in"):
     iodine.load(tmp_path)

@@ -127,15 +127,6 @@ def test_the_loop_of_the_graph_is_the_unrolled_one(models, clip, final, kind):
     np.testing.assert_array_equal(found.kept["target"], np.stack([clip[:, t] for t in targets]))
 
 
-def test_a_stream_is_the_sequence_frame_by_frame(models, clip):
-  model = models[False, "next_step"]
-  expected = model(clip, seed=SEED)
-  outputs = list(unroll.stream(model, tf.unstack(clip, axis=1), seed=SEED))
-  assert len(outputs) == 4
-  for t, output in enumerate(outputs):
-    np.testing.assert_allclose(output.masks, expected.masks[t], rtol=1e-7)
-
-
 @given(first=st.integers(1, 5), each=st.integers(1, 4), num_frames=st.integers(1, 6))
 def test_a_pace_shows_every_frame_so_often(first, each, num_frames):
   pace = Pace(first, each)
@@ -149,9 +140,9 @@ def test_a_pace_shows_every_frame_so_often(first, each, num_frames):
 
 def test_frames_by_lag():
   frames = tf.range(5)[None]
-  ahead = Timeline(3, tf.ones([3]), input_lag=0, target_lag=-1)  # scored against what is to come
+  ahead = Timeline(3, tf.ones([3]), target_lag=-1)  # scored against what is to come
   assert ahead.num_frames == 4
   assert [int(ahead.target(frames, d)[0]) for d in range(3)] == [1, 2, 3]
-  behind = Timeline(3, tf.ones([3]), input_lag=0, target_lag=1)
+  behind = Timeline(3, tf.ones([3]), target_lag=1)
   assert behind.num_frames == 2  # the last decode reads nothing
   assert [int(behind.target(frames, d)[0]) for d in range(3)] == [0, 0, 1]

@@ -1,5 +1,6 @@
 """Checkpoints: resuming, damage, full disks, other configurations."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -47,6 +48,28 @@ def test_the_last_few_and_the_best_are_kept(tmp_path, make_trainer):
   assert int(step) == 2
   with pytest.raises(AssertionError):
     np.testing.assert_array_equal(model.trainable_variables[0], trainer.variables[0])
+
+
+def test_a_damaged_best_one_gives_way_to_the_last(tmp_path, make_trainer):
+  trainer = make_trainer(MODEL, TRAINING, tmp_path)
+  run(trainer, 1)
+  trainer.checkpoints.save_best(0.5)
+  run(trainer, 1)
+  trainer.checkpoints.save()
+  (tmp_path / "best" / "best-1.data-00000-of-00001").write_bytes(b"")
+  model = Iodine(MODEL)
+  model.create_variables()
+  found = restore({"model": model}, model, tmp_path, "best")
+  assert found == (str(tmp_path / "ckpt-2"), [str(tmp_path / "best" / "best-1")])
+
+
+@pytest.mark.parametrize(("before", "now"), itertools.permutations(["adam", "muon", "rmsprop"], 2))
+def test_another_optimizer_does_not_go_on(tmp_path, make_trainer, before, now):
+  make_trainer(MODEL, TRAINING.replace(optimizer=before), tmp_path).checkpoints.save()
+  make_trainer.release()
+  trainer = make_trainer(MODEL, TRAINING.replace(optimizer=now))
+  with pytest.raises(CheckpointError, match=f"(?i)another optimizer, {before}.* with {now}"):
+    trainer.restore(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "bit", "missing"])

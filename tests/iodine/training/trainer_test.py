@@ -293,10 +293,13 @@ def test_geco_may_begin_with_a_resume(tmp_path, make_trainer):
   first = make_trainer(MODEL, TRAINING, tmp_path)
   run(first, 1)
   first.checkpoints.save()
-  second = make_trainer(MODEL, TRAINING.replace(geco_target=-50.0))
+  weight = 0.4 * MODEL.likelihood.kl_weight
+  lighter = MODEL.replace(kl_weight=weight)
+  second = make_trainer(lighter, TRAINING.replace(geco_target=-50.0))
   second.restore(tmp_path)
+  np.testing.assert_allclose(second.model.kl_weight, weight, rtol=1e-6)
   run(second, 1, lambda *args: scenes(*args, start=1))
-  assert 0.001 <= second.model.kl_weight.numpy() < MODEL.likelihood.kl_weight
+  assert 0.001 <= second.model.kl_weight.numpy() < weight
 
 
 def test_a_stage_may_score_the_mixed_image(make_trainer):
