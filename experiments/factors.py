@@ -7,25 +7,20 @@ Objects that are not visible count nowhere. DCI (Eastwood and Williams 2018) of 
 More objects to fit on: data.num_validation=5000, if the run has not learned from these records.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 import threadpoolctl
 
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import ChosenRun, Names, OtherData, Paths, Whole
 from experiments.support.subjects import (
-  Config,
-  Subject,
   beside,
-  collect,
+  both_splits,
+  check_factors,
   factor_kinds,
   open_run,
+  varying,
 )
 from iodine import factors, plotting
-from iodine.latents import Latents
 
 
 class FactorSettings(ChosenRun):
@@ -49,6 +44,7 @@ command = Command("factors", FactorSettings, OtherData, storage=beside("factors"
 def predict_factors(_run, _config):
   """Fits, scores and draws; returns the folder."""
   subject, results = open_run(_config), Results(_run)
+  check_factors(subject, _config["factors"])
   held_out = both_splits(subject, _config)
   kinds = factor_kinds(subject, held_out["test"], _config["factors"])
   train, test = (held_out[split].objects(_config["seed"]) for split in ("validation", "test"))
@@ -87,34 +83,6 @@ def predict_factors(_run, _config):
     results.figure("importances", plotting.importances(dci.importance, dci.names))
   results.json("factors", numbers)
   return results.done()
-
-
-def both_splits(subject: Subject, config: Config) -> dict[str, Latents]:
-  """The latents of whole splits, "validation" to fit on and "test" to score on.
-
-  Raises:
-    Refusal: the model has no latents, or the data no such split.
-  """
-  subject.need("latents")
-  for split in ("validation", "test"):
-    if not subject.data[f"num_{split}"]:
-      raise Refusal(f"there is no {split} split: data.num_{split}=320 for instance makes one")
-  return {
-    split: collect(subject, config, split, subject.data[f"num_{split}"])
-    for split in ("validation", "test")
-  }
-
-
-def varying(kinds: Mapping[str, Any], objects: factors.Objects) -> dict[str, Any]:
-  """Leaves out factors that are the same for all objects, as the colour of binarized sprites."""
-  found = {
-    name: kind for name, kind in kinds.items() if np.ptp(objects.factors[name], axis=0).any()
-  }
-  for name in sorted(set(kinds) - set(found)):
-    print(f"{name} is left out: it is the same for all objects")
-  if not found:
-    raise Refusal("there is no factor that varies")
-  return found
 
 
 if __name__ == "__main__":

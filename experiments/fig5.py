@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from experiments.factors import both_splits, varying
 from experiments.support import grid
 from experiments.support.cli import Command, Refusal
 from experiments.support.grid import Job
@@ -28,10 +27,13 @@ from experiments.support.settings import ChosenRun, GridSettings, Names, OtherDa
 from experiments.support.subjects import (
   Subject,
   beside,
+  both_splits,
+  check_factors,
   factor_kinds,
   find_runs,
   open_runs,
   same_data,
+  varying,
 )
 from experiments.support.tables import Spread
 from iodine import factors, plotting, scene_factors
@@ -74,6 +76,7 @@ def fig5(_run, _config):
   same_data(subjects)
   for subject in subjects:
     subject.need("latents")
+    check_factors(subject, config["factors"], [*subject.spec.factors, "position"])
   found = {}
   for subject in subjects:
     print(f"{subject.folder}, step {subject.step}, {subject.method}", flush=True)
@@ -121,9 +124,7 @@ def _with_position(subject, held_out, names):
   if set(POSITION) <= set(known):
     known = {"position": FactorKind("continuous"), **known}
     held_out = {split: _joined(latents) for split, latents in held_out.items()}
-  for name in names or ():
-    if name not in known:
-      raise Refusal(f"{subject.data['name']} has no factor {name!r}; there are: {', '.join(known)}")
+  check_factors(subject, names, known)
   chosen = names or [
     name
     for name, kind in known.items()

@@ -15,14 +15,15 @@ import tensorflow as tf
 
 from experiments.support.cli import Command
 from experiments.support.results import Results
+from experiments.support.settings import ChangedData
 from experiments.support.subjects import beside, open_runs
-from experiments.traversals import TraversalSettings, traverse
+from experiments.support.traversal import TraversalSettings, traverse
 from iodine import plotting
 from iodine.config import Count
 
 
 class Fig6Settings(TraversalSettings):
-  """See `TraversalSettings`; the data of each run are its own.
+  """See `TraversalSettings`; the data of each run are its own, where no others are named.
 
   Attributes:
     num_latents: rows of each run.
@@ -33,17 +34,17 @@ class Fig6Settings(TraversalSettings):
   num_steps: Count = 7
 
 
-command = Command("fig6", Fig6Settings, storage=beside("fig6"))
+command = Command("fig6", Fig6Settings, ChangedData, storage=beside("fig6"))
 
 
 @command.main
 def fig6(_run, _config):
   """Draws the figure and writes the KL of its latents; returns the folder."""
-  results, config = Results(_run), {**_config, "data": {}}
+  results = Results(_run)
   blocks, labels, rows = [], [], []
-  for subject in open_runs(config):
+  for subject in open_runs(_config):
     subject.need("latents")
-    found = traverse(subject, config)
+    found = traverse(subject, _config)
     blocks.append(found.grid)
     title = f"{subject.method}, {subject.preset}"
     labels += [f"{title}: {d}" if i == 0 else f"{d}" for i, d in enumerate(found.order)]
@@ -56,7 +57,7 @@ def fig6(_run, _config):
     joined(blocks),
     row_labels=labels,
     column_labels=[f"{step:+.1f}" if step else "0" for step in found.steps],
-    row_groups=config["num_latents"],
+    row_groups=_config["num_latents"],
     width=plotting.WIDTH,
   )
   results.figure("fig6", figure)

@@ -80,7 +80,7 @@ def generalization(_run, _config):
   subjects, results = open_runs(_config), Results(_run)
   same_data(subjects)
   for subject in subjects:
-    subject.need("slots")
+    subject.need("slots", "images")
   if _config["combination"]:
     if len(subjects) > 1:
       raise Refusal(f"combination looks at one run, got {len(subjects)}")

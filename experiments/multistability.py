@@ -15,12 +15,11 @@ from pydantic import Field
 from sklearn import decomposition
 
 from datasets import pictures
-from experiments.projections import at_least_2d
 from experiments.support import paths
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import Name, OtherData, StudySettings, Whole
-from experiments.support.shown import pick
+from experiments.support.shown import at_least_2d, pick
 from experiments.support.subjects import Config, Subject, beside, open_run, scenes
 from iodine import factors, inference, metrics, plotting
 from iodine.config import Count

@@ -14,7 +14,15 @@ from sklearn import decomposition, manifold
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import Names, OtherData, StudySettings
-from experiments.support.subjects import Config, beside, collect, factor_kinds, open_run
+from experiments.support.shown import at_least_2d
+from experiments.support.subjects import (
+  Config,
+  beside,
+  check_factors,
+  collect,
+  factor_kinds,
+  open_run,
+)
 from iodine import plotting
 from iodine.config import Positive
 
@@ -42,6 +50,7 @@ command = Command("projections", ProjectionSettings, OtherData, storage=beside("
 def project_latents(_run, _config):
   """Projects and draws; returns the folder."""
   subject, results = open_run(_config), Results(_run)
+  check_factors(subject, _config["factors"])
   collected = collect(subject, _config)
   kinds = factor_kinds(subject, collected, _config["factors"])
   objects = collected.objects(_config["seed"])
@@ -82,11 +91,6 @@ def project(latents: np.ndarray, config: Config) -> dict[str, np.ndarray]:
   # threads that wait for one another make this many times slower on a busy machine
   with threadpoolctl.threadpool_limits(1):
     return {"PCA": pca.fit_transform(latents), "t-SNE": tsne.fit_transform(latents)}
-
-
-def at_least_2d(latents: np.ndarray) -> np.ndarray:
-  """[N, Z] as it is; of a single latent with a second one that is zero, to be drawn in a plane."""
-  return np.pad(latents, [(0, 0), (0, max(2 - latents.shape[1], 0))])
 
 
 def color_by(name: str, kind: Any, values: np.ndarray) -> list[plotting.Coloring]:

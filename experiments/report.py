@@ -52,6 +52,7 @@ SECTIONS = {
   "traversals": "Traversals (Figs. 6, 30-32)",
   "projections": "Projections (Figs. 24-29)",
   "multistability": "Multistability (Fig. 10)",
+  "starts": "Starts",
 }
 OPEN_ROWS, MAX_ROWS = 20, 200  # longer tables are folded, or left out
 CURVES = {

@@ -46,7 +46,8 @@ CELLS = {
   "tetrominoes": ("iodine", "monet"),
 }
 HELD_OUT = 320  # images (Sec. 4.1)
-SCHEDULE = ("num_steps", "anneal_steps", "learning_rate_decay_steps")  # what a share shortens
+# what a share shortens
+SCHEDULE = ("num_steps", "warmup_steps", "anneal_steps", "learning_rate_decay_steps")
 
 
 class Table1Settings(StudySettings):
@@ -144,7 +145,7 @@ def _shortened(names, config):
   """A share of the steps that a training would take, and of its schedules."""
   if config["share"] == 1:
     return {}
-  own = training.command.configure([*names, *grid.train_words(config["words"])])
+  own = training.command.configure([*names, *grid.train_words(config["words"], "words")])
   share = config["share"]
   stages = [{**stage, "until": math.ceil(share * stage["until"])} for stage in own["curriculum"]]
   steps = {key: math.ceil(share * own[key]) for key in SCHEDULE}
@@ -167,7 +168,7 @@ def _data(preset, config):
 def train(config: Mapping[str, Any]) -> None:
   """Generates the data and trains the cells that are not done, with a table after each run."""
   todo = jobs(config)
-  base = grid.train_words(config["words"])
+  base = grid.train_words(config["words"], "words")
   for job in {job.names[0]: job for job in todo}.values():
     data = training.command.configure(job.words(base))["data"]
     lacking = generate_missing(data, config["budget"], config["num_scenes"])
@@ -257,7 +258,7 @@ def scored(folder: str | os.PathLike, config: Mapping[str, Any]) -> Scored:
   if (
     known is None
     or any(config[k] != usual[k] for k in usual if k not in ("run", "runs"))
-    or any(value != "run" for key, value in config["data"].items() if key != "dir")
+    or any(value not in ("run", own["data"].get(key)) for key, value in config["data"].items())
   ):
     subject = open_run({**config, "run": str(folder), "runs": None})
     print(f"{folder}, step {subject.step}, {subject.dataset}", flush=True)

@@ -54,7 +54,7 @@ def export_model(
   scores: Mapping[str, Any] | None = None,
 ) -> Metadata:
   """Writes a SavedModel with the metadata of a run's configuration; returns the metadata."""
-  out = pathlib.Path(out)
+  out = pathlib.Path(os.path.abspath(out))  # "." has no name
   taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
   if taken and not (out / "saved_model.pb").is_file():
     raise Refusal(f"{out} exists and is no SavedModel: give another folder")
@@ -123,8 +123,13 @@ def bundle_run(
 
   Returns:
     (path of the SavedModel, metadata).
+
+  Raises:
+    Refusal: there is no such run, or `folder` is one itself.
   """
   run, folder = pathlib.Path(run), pathlib.Path(folder)
+  if (folder / runs.CHECKPOINTS).exists():
+    raise Refusal(f"{folder} holds a training run: give another folder for the bundle")
   path, described = export_run(run, folder / runs.SAVED_MODEL, which, precision=precision)
   folder.mkdir(parents=True, exist_ok=True)
   config = json.loads((run / "config.json").read_text())

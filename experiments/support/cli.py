@@ -146,6 +146,9 @@ class Command:
     except Stopped as stopped:
       print(stopped, file=sys.stderr)
       sys.exit(stopped.exit_code)
+    except KeyboardInterrupt:
+      print("stopped", file=sys.stderr)
+      sys.exit(128 + signal.SIGINT)
     except Exception as error:
       if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout):  # `| head`
         # Python would say so once more at its end

@@ -14,7 +14,9 @@ SUFFIXES = (".json", ".yaml", ".yml")
 
 def is_file(word: str) -> bool:
   """Whether a word behind `with` means a file."""
-  return pathlib.Path(word).suffix.lower() in SUFFIXES or os.sep in word or os.path.isfile(word)
+  if pathlib.Path(word).suffix.lower() in SUFFIXES or os.path.isfile(word):
+    return True
+  return os.sep in word and "=" not in word  # else a key whose value is a path
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:

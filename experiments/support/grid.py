@@ -148,12 +148,12 @@ def _check_data(data, index):
       checked.append(own)
 
 
-def train_words(text: str) -> list[str]:
-  """The words of a training; raises Refusal where a quote is not closed."""
+def train_words(text: str, key: str = "train") -> list[str]:
+  """The words of a training, of a key; raises Refusal where a quote is not closed."""
   try:
     return shlex.split(text)
   except ValueError as error:
-    raise Refusal(f"train={text!r} cannot be split into words: {error}") from error
+    raise Refusal(f"{key}={text!r} cannot be split into words: {error}") from error
 
 
 def read_index(folder: str | os.PathLike) -> Index:

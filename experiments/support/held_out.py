@@ -7,7 +7,7 @@ bundles have it too. Runs that are older than the file are looked up in their co
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -127,7 +127,10 @@ def seed_of(data: Data) -> int | None:
 
 
 def _seed_of(source):
-  return (source.files[0].index() or {}).get("seed")
+  index = source.files[0].index() or {}
+  parameters = index.get("parameters", {})
+  chosen = parameters.get("without") or parameters.get("having")  # not the seed's scenes
+  return None if chosen else index.get("seed")
 
 
 def _source(data):
@@ -192,12 +195,11 @@ def _has_seen(entry, data, source, numbers):
     shown = source.pieces(numbers.start, numbers.stop)
     if any(piece.overlaps(other) for piece in seen for other in shown):
       return True
-  # the same scenes may have been rendered at another size
-  if not spec.rendered or entry.data["image_size"] == data["image_size"]:
+  if not spec.rendered:
     return False
-  seed = _seed_of(source)
+  seed = _seed_of(source)  # the same scenes may have been rendered at another size
   if None in (seed, entry.seed):
-    same = same_place
+    same = same_place and entry.data["image_size"] != data["image_size"]
   else:
     same = entry.seed == seed and entry.data["name"] == data["name"]
   return same and numbers.start < _stop(entry, data)
@@ -232,9 +234,3 @@ def scenes(
     drop_remainder=False,
     num_images=num_images,
   )
-
-
-def describe(entries: Sequence[Mapping[str, Any] | Learned]) -> str:
-  """What was learned from, for reports."""
-  parts = [f"{e.data['name']}: the first {e.stop:,}" for e in entries if e.stop is not None]
-  return "; ".join(dict.fromkeys(parts))

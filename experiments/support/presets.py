@@ -285,13 +285,26 @@ def _stages(first, last, current):
   few = {key: first[key]} if _more(current) and key not in asked else {}
   parts = []
   size = first.get("data.image_size")
-  if size != last.get("data.image_size") and current["decoder"] == "broadcast":
+  if _is_smaller(size, _size(last, current)) and current["decoder"] == "broadcast":
     # no variable depends on the images' size
     parts.append((quick_presets.SMALL, {"image_size": size, **few}))
   if few:
     parts.append((quick_presets.FEW, few))
   stages = {int(share * num_steps): stage for share, stage in parts}
   return {"curriculum": [{"until": until, **stage} for until, stage in stages.items() if until]}
+
+
+def _size(last, current):
+  asked = "data.image_size" in current["asked"]
+  return current["data.image_size"] if asked else last.get("data.image_size")
+
+
+def _is_smaller(size, other):
+  """Whether the first of two (H, W) is that of smaller images of the same proportions."""
+  if size is None or other is None:
+    return False
+  (height, width), (full_height, full_width) = size, other
+  return height < full_height and height * full_width == width * full_height
 
 
 def _data(values: Values) -> Values:

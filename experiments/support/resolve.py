@@ -136,7 +136,7 @@ class Schema:
       current["asked"] = frozenset(updates)
       try:
         changes = presets.MODIFIERS[name](current)
-      except (TypeError, ArithmeticError):  # of a value that is refused below
+      except (TypeError, ValueError, ArithmeticError):  # of a value that is refused below
         changes = {}
       foreign = sorted(set(changes) - set(fields))
       if foreign:

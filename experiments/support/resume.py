@@ -85,7 +85,7 @@ def _same_scores(parent, config, directory):
   """Whether the new run's validations and its parent's give scores that compare."""
   before = runs.training_config(parent)
   same = all(before["data"][k] == config["data"][k] for k in (*runs.SCENE_KEYS, "num_validation"))
-  for key in ("num_validation_images", "best_by"):
+  for key in ("num_validation_images", "best_by", "num_slots", "num_iterations", "num_starts"):
     same &= before.get(key, config[key]) == config[key]
   theirs, own = (held_out.learned(folder)[-1] for folder in (parent, directory))
   if theirs.fingerprint is not None:  # else it is older than these

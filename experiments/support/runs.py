@@ -236,11 +236,21 @@ def load_run(
   return config, model, int(step.numpy())
 
 
+def changed_data(data: Data, changes: Mapping[str, Any]) -> Data:
+  """A run's `data` with keys that are to be others where it is looked at.
+
+  The files of another folder or data set are not those that the run's `path` names. Nothing is
+  generated: scenes made anew would be others.
+  """
+  elsewhere = {"path": None} if {"name", "dir"} & set(changes) else {}
+  return {**data, **elsewhere, **changes, "generate": False}
+
+
 def _other_size(folder, data, changes):
   """(H, W) of changed data whose images are not as large as the run's; else None."""
   if not {"name", "image_size"} & set(changes):
     return None
-  trained, seen = image_size(data), image_size({**data, **changes})
+  trained, seen = image_size(data), image_size(changed_data(data, changes))
   if seen[2] != trained[2]:
     raise Refusal(
       f"{folder} was trained on {data['name']} with images of {trained[2]} channels, the images of "

@@ -81,7 +81,7 @@ def evaluate_run(
     datasets.DataError: the data is missing, damaged or another.
   """
   config, model, step = runs.load_run(run, which, data, num_starts)
-  data = {**config["data"], **(data or {}), "generate": False}
+  data = runs.changed_data(config["data"], data or {})
   learned = held_out.learned(run)
   subject = Subject(model, data, split, learned, num_iterations, num_slots, seed)
   held_out.check(learned, data, [split])

@@ -97,3 +97,8 @@ def draw_refinement(results: Results, subject: Subject, config: Config) -> None:
       num_background=subject.spec.num_background,
     )
     results.figure(name, figure)
+
+
+def at_least_2d(latents: np.ndarray) -> np.ndarray:
+  """[N, Z] as it is; of a single latent with a second one that is zero, to be drawn in a plane."""
+  return np.pad(latents, [(0, 0), (0, max(2 - latents.shape[1], 0))])

@@ -40,6 +40,26 @@ def test_a_bundle_is_the_run_without_its_checkpoints(bundle, trained_run):
     np.testing.assert_array_equal(a, b)
 
 
+def test_a_bundle_takes_no_run_s_place(trained_run, tmp_path):
+  other = tmp_path / "other"
+  shutil.copytree(trained_run, other)
+  before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+  for run in (trained_run, other):
+    with pytest.raises(Refusal, match="other holds a training run: give another folder"):
+      bundles.bundle_run(run, other, which="last")
+  assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
+
+
+def test_an_export_into_this_very_folder(trained_run, tmp_path, monkeypatch):
+  run = trained_run.resolve()
+  monkeypatch.setattr(bundles.serving, "export", lambda model, out, about: out.mkdir() or about)
+  folder = tmp_path / "here"
+  folder.mkdir()
+  monkeypatch.chdir(folder)
+  bundles.export_run(run, ".", "last")
+  assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
 def test_a_bundle_has_the_curves_of_all_of_the_training(trained_run, tmp_path, monkeypatch):
   monkeypatch.setattr(bundles, "export_run", lambda run, out, which, **_: (out, {"step": 6}))
   run = tmp_path / "resumed"

@@ -7,7 +7,7 @@ import pytest
 
 import datasets
 from experiments import table1
-from experiments.support import grid
+from experiments.support import grid, runs
 from experiments.support.training import command
 from iodine.errors import UserError
 from tests.experiments.studies import read_json, rows, settings, study
@@ -173,3 +173,13 @@ def test_it_trains_tabulates_and_goes_on(tmp_path, played, capsys):
   assert read_json(out / "table1.json")["ari_fg"]["tetrominoes"]["MONet"]["mean"] == (
     pytest.approx(0.715)
   )
+
+
+def test_scenes_of_another_folder_are_scored_anew(trained_run, monkeypatch):
+  monkeypatch.setattr(table1, "recorded", lambda folder: dict.fromkeys(("num_images", "step"), 7))
+  monkeypatch.setattr(table1, "SCORES", {})
+  own = runs.training_config(trained_run)["data"]["dir"]
+  for data in ({}, {"dir": own}):
+    assert table1.scored(trained_run, settings(table1, data=data)).step == 7
+  with pytest.raises(datasets.DataError, match="nowhere/"):
+    table1.scored(trained_run, settings(table1, data={"dir": "nowhere"}))

@@ -123,6 +123,14 @@ def test_the_best_on_other_scenes_is_not_the_one_to_beat(perfect, tiny_data, tmp
   assert best_on(num_images=3) == ["best-9"]
 
 
+@pytest.mark.parametrize(
+  "changes", [{}, {"num_starts": 8}, {"num_slots": 4}, {"num_iterations": 9}]
+)
+def test_scores_of_another_inference_do_not_compare(trained_run, changes):
+  config = {**runs.training_config(trained_run), **changes}
+  assert resume._same_scores(trained_run, config, trained_run) == (not changes)
+
+
 @pytest.mark.usefixtures("uncompiled")
 def test_the_best_by_another_score_is_not_the_one_to_beat(perfect, tiny_data, tmp_path):
   options = {"num_steps": 9, "data": {"dir": str(tiny_data)}, "scored": False}

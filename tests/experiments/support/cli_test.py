@@ -37,6 +37,8 @@ def play(_run, _config):
     raise ValueError("a bug of ours")
   if fault == "user":
     raise ConfigError("count is\nnot right")
+  if fault == "interrupt":
+    signal.raise_signal(signal.SIGINT)
   if fault == "file":
     open("/nowhere/at all")  # noqa: SIM115
   if fault == "pipe":
@@ -168,6 +170,11 @@ def test_unrecorded_nothing_is_left_here(tmp_path):
   assert code == 0
   assert list(tmp_path.iterdir()) == []
   assert run.result == 3
+
+
+def test_ctrl_c_is_no_bug(capsys):
+  assert started(toy, "with", "fault=interrupt")[0] == 130
+  assert capsys.readouterr().err.endswith("stopped\n")
 
 
 def test_exit_codes_and_tracebacks(capsys, tmp_path, caplog):

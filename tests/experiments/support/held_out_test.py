@@ -1,12 +1,14 @@
 """No record that a model has learned from is ever scored."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
+import types
 
 import pytest
 
-from datasets import generate, recode
+from datasets import files, generate, recode
 from experiments import decompositions
 from experiments.support import held_out, runs, scoring
 from experiments.support.errors import Refusal
@@ -115,11 +117,27 @@ def test_a_scene_rendered_at_another_size_is_the_same(monkeypatch, bundle, other
     (entry._replace(seed=seed), True),
     (elsewhere._replace(seed=seed), True),
   ):
+    if own.seed is not None:  # nor does it matter that this very size has been rendered anew
+      refused = pytest.raises(Refusal, match=TRAINED) if same else contextlib.nullcontext()
+      with refused:
+        held_out.check([own], data, ["test"])
     if same:
       with pytest.raises(Refusal, match=TRAINED):
         held_out.check([own], small, ["test"])
     else:
       held_out.check([own], small, ["test"])
+
+
+def test_scenes_that_were_chosen_are_not_the_seed_s(tmp_path):
+  folder = tmp_path / "data"
+  generate.generate("tetrominoes_quick", 60, out=str(folder), seed=7, progress=False)
+  [path] = folder.glob("*.tfrecords")
+  index = files.RecordFile(path).index()
+  for key, seed in ((None, 7), ("without", None), ("having", None)):
+    parameters = {"without": "", "having": "", **({key: "green sphere"} if key else {})}
+    files.RecordFile(path).write_index(**{**index, "parameters": parameters})
+    source = types.SimpleNamespace(files=[files.RecordFile(path)])
+    assert held_out._seed_of(source) == seed
 
 
 @pytest.mark.parametrize("how", [{"size": (20, 20)}, {"layout": "released"}, {"num": 50}])

@@ -203,6 +203,15 @@ def test_stages_are_what_the_documentation_says():
   assert stages_of("tetrominoes", "monet", "quick") == stages_of("cater", "overnight") == []
 
 
+def test_a_stage_has_smaller_images_of_the_same_proportions():
+  small = (13125, [35, 35], 5)
+  for size, stages in (
+    ([64, 64], [small]), ([70, 70], [small]), ([35, 35], []), ([28, 28], []), ([48, 64], []),
+  ):  # fmt: skip
+    found = stages_of("multi_dsprites", "overnight", **{"data.image_size": size})
+    assert found == [*stages, (15750, None, 5)], size
+
+
 @pytest.mark.parametrize("budget", ["quick", "overnight"])
 def test_stages_are_parts_of_the_steps_that_are_wanted(budget):
   assert stages_of("tetrominoes", budget, num_steps=100) == [(90, None, 5)]

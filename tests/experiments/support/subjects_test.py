@@ -1,5 +1,6 @@
 """Which runs and which scenes an experiment takes, and what it refuses."""
 
+import pathlib
 import shutil
 import types
 
@@ -8,7 +9,7 @@ import pytest
 
 import datasets
 from experiments import decompositions, factors, train
-from experiments.support import runs, subjects
+from experiments.support import runs, scoring, subjects
 from experiments.support.errors import Refusal
 from iodine.errors import UserError
 from iodine.files import write_json
@@ -43,6 +44,21 @@ def test_changed_data_comes_from_held_out_records(trained_run):
   [subject] = subjects.open_runs(settings(run=str(trained_run), data={"num_test": 5}))
   [batch] = subjects.scenes(subject, settings(num_images=320))
   np.testing.assert_array_equal(batch["index"], np.arange(48, 53))
+
+
+def test_another_folder_is_looked_at_in_place_of_a_file(trained_run, tmp_path):
+  run = tmp_path / "run"
+  shutil.copytree(trained_run, run)
+  config = runs.load_config(run)
+  file = str(next(pathlib.Path(config["data"]["dir"]).glob("*.tfrecords")))
+  write_json(run / "config.json", {**config, "data": {**config["data"], "path": [file]}})
+  assert subjects.open_run(settings(run=str(run))).data["path"] == [file]
+  with pytest.raises(datasets.DataError, match="nowhere/"):
+    subjects.open_run(settings(run=str(run), data={"dir": "nowhere"}))
+  with pytest.raises(datasets.DataError, match="nowhere/"):
+    scoring.evaluate_run(str(run), tmp_path / "out", data={"dir": "nowhere"})
+  again = {"dir": "nowhere", "path": [file]}
+  assert subjects.open_run(settings(run=str(run), data=again)).data["path"] == [file]
 
 
 @pytest.mark.parametrize(
