@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from datasets import DataError, pictures
+from datasets.errors import by
 
 VIDEO_EXTENSIONS = (
   ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm",
@@ -21,18 +22,6 @@ VIDEO_EXTENSIONS = (
 def is_video(path) -> bool:
   """Whether a file's name is that of a video."""
   return os.fspath(path).lower().endswith(VIDEO_EXTENSIONS)
-
-
-def is_sequence(path) -> bool:
-  """Whether a path has more than one frame: a folder, a video, or a picture such as a GIF.
-
-  Raises:
-    DataError: it is a file that is neither a video by its name nor a picture.
-  """
-  if os.path.isdir(path) or is_video(path):
-    return True
-  with pictures.decoding(path), Image.open(path, formats=pictures.FORMATS) as picture:
-    return picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1  # MPO: a preview
 
 
 def read(path, channels: int = 3, background: str = pictures.BACKGROUND) -> Iterator[np.ndarray]:
@@ -60,7 +49,7 @@ def read(path, channels: int = 3, background: str = pictures.BACKGROUND) -> Iter
     if size is None:
       size = frame.shape
     if frame.shape != size:
-      sizes = [" x ".join(map(str, shape[:2])) for shape in (frame.shape, size)]
+      sizes = [by(shape[:2]) for shape in (frame.shape, size)]
       raise DataError(f"{where} (frame {number}) is {sizes[0]} pixels, the first one {sizes[1]}")
     yield frame
   if size is None:

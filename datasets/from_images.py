@@ -21,6 +21,7 @@ from datasets import DataError, pictures
 from datasets import files as records
 from datasets import masks as mask_files
 from datasets.cli import Parser
+from datasets.errors import by
 from datasets.specs import get_spec
 
 SPEC = get_spec("images")
@@ -229,7 +230,7 @@ def _entities(labels):
 
 def _check_fits(path, labels, image):
   if labels.shape != image.shape[:2]:
-    sizes = [" x ".join(map(str, shape[:2])) for shape in (labels.shape, image.shape)]
+    sizes = [by(shape[:2]) for shape in (labels.shape, image.shape)]
     raise DataError(
       f"{pictures.shown(path)} is {sizes[0]} pixels (height x width), its picture {sizes[1]}"
     )

@@ -66,8 +66,8 @@ def generate(
     whole_number(name, value, least)
     for name, value, least in (("num", num, 1), ("seed", seed, 0), ("workers", workers, 1))
   )
-  for size in np.ravel(parameters.get("image_size", ())):
-    whole_number("image_size", size, 1)
+  if "image_size" in parameters:
+    parameters["image_size"] = _image_size(parameters["image_size"], known["image_size"])
   if layout not in (files.COMPACT, files.RELEASED):
     raise DataError(f'layout must be "compact" or "released", got "{layout}"')
   out = os.path.expanduser(out)
@@ -99,6 +99,17 @@ def generate(
     num_objects = chunks.write(path, spec, num, recipe, call, workers, progress)
     files.RecordFile(path).write_index(num_records=num, **recipe, num_objects=num_objects)
   return path
+
+
+def _image_size(value, default):
+  """As the generator takes it: (H, W) where its own is a pair, else one number."""
+  sizes = [whole_number("image_size", size, 1) for size in np.ravel(value).tolist()]
+  if len(sizes) == 1:
+    return (sizes[0], sizes[0]) if isinstance(default, tuple) else sizes[0]
+  if len(sizes) != 2 or not isinstance(default, tuple):
+    wanted = "a number, or a height and a width" if isinstance(default, tuple) else "a number"
+    raise DataError(f"image_size must be {wanted}, got {value}")
+  return tuple(sizes)
 
 
 def _file_name(spec, parameters, known):

@@ -122,7 +122,7 @@ def main(argv=None):
     args.file = os.path.expanduser(args.file)
     limit = args.limit if args.limit is None else whole_number("--limit", args.limit, 1)
     sheet_kind = os.path.splitext(args.sheet or "")[1].lower()
-    if args.sheet and sheet_kind not in Image.registered_extensions():
+    if args.sheet and Image.registered_extensions().get(sheet_kind) not in Image.SAVE:
       raise DataError(f"--sheet wants a name that ends as a picture's, in .png, got {args.sheet}")
     if not os.path.exists(args.file):
       raise DataError(f"{args.file} does not exist")

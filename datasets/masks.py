@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets import DataError, pictures
+from datasets.errors import by
 from datasets.files import NO_ENTITY
 
 MAX_ENTITIES = 254  # with the background 255 labels, beside NO_ENTITY
@@ -208,7 +209,7 @@ def _read_objects(folder):
     if labels is None:
       labels = np.zeros(inside.shape, np.uint8)
     if inside.shape != labels.shape:
-      sizes = [" x ".join(map(str, a.shape)) for a in (inside, labels)]
+      sizes = [by(a.shape) for a in (inside, labels)]
       raise DataError(
         f"{pictures.shown(path)} is {sizes[0]} pixels (height x width), the ones before {sizes[1]}"
       )

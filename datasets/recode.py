@@ -24,6 +24,7 @@ from datasets.files import (
   decode,
   find_files,
   origins,
+  seen_in,
   stored_features,
   stored_sizes,
   tell_skipped,
@@ -67,8 +68,9 @@ def recode(
     The paths written.
 
   Raises:
-    DataError: as for reading; a file to write is one of `files`; or there are fewer records than
-      shards. Nothing is written then; what was under `out` before is left.
+    DataError: as for reading; a file to write is one of `files`; there are fewer records than
+      shards; or the layout is not for this data set. Nothing is written then; what was under `out`
+      before is left.
   """
   spec = get_spec(spec) if isinstance(spec, str) else spec
   files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
@@ -77,6 +79,8 @@ def recode(
   num = num if num is None else whole_number("num", num, 1)
   if crop and spec.crop is None:
     raise DataError(f"{spec.name} has no window to crop to: leave out --crop")
+  if layout == RELEASED and spec.image_size is None:
+    raise DataError(f"the released layout does not tell the size of {spec.name}: leave it compact")
   names = [out] if shards == 1 else [f"{out}-{i:05}-of-{shards:05}" for i in range(shards)]
   paths = find_files(spec, files)
   _refuse_to_overwrite(paths, names)
@@ -169,6 +173,9 @@ def _reshaped(decoded, spec, crop, size):
     image = resize(image, size, smooth=not spec.binary)
     labels = resize(labels[..., None], size)[..., 0]
   decoded = {k: v for k, v in decoded.items() if k != "mask"}
+  if size is not None and not spec.stores_visibility:  # what is too small is seen no more
+    num_entities = len(decoded["visibility"])
+    decoded["visibility"] = seen_in(labels, num_entities, spec.num_background)
   return {**decoded, "image": image, "labels": labels}
 
 
@@ -240,7 +247,7 @@ def main(argv=None):
     parser.error("say where to write: --out FILE")
   with parser.sentences():
     spec = get_spec(args.dataset) if args.dataset else None
-    spec = spec or guess_spec(find_files(SPECS["images"], args.files)[0], args.on_error)
+    spec = spec or guess_spec(find_files(None, args.files)[0], args.on_error)
     size = args.resize
     if size is not None:
       size = size * 2 if len(size) == 1 else size or spec.training_size

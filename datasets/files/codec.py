@@ -135,8 +135,8 @@ def decode(payload: bytes, spec, sizes=(), where: str = "record") -> dict:
 
   Returns:
     dict of `image` uint8 [(T,) H, W, C], `labels` uint8 [(T,) H, W], `visibility` float32 [L],
-    `mask` (uint8, stored layout; only where labels cannot tell it), every factor and context value
-    with stored dtype and shape, and `layout`.
+    `mask` (uint8, stored layout; of a compact record only where labels cannot tell it), every
+    factor and context value with stored dtype and shape, and `layout`.
 
   Raises:
     DataError: the record is no example, of another dataset or of another size.
@@ -190,10 +190,15 @@ def decode(payload: bytes, spec, sizes=(), where: str = "record") -> dict:
     lead = () if name in spec.context else (num_entities,)
     result[name] = _factor(example[name], name, factor, (*lead, *factor.shape), where)
   if not spec.stores_visibility:
-    visible = np.isin(np.arange(num_entities), result["labels"])
-    visible[: spec.num_background] = True
-    result["visibility"] = visible.astype(np.float32)
+    result["visibility"] = seen_in(result["labels"], num_entities, spec.num_background)
   return result
+
+
+def seen_in(labels: np.ndarray, num_entities: int, num_background: int) -> np.ndarray:
+  """The visibility that labels tell, where none is stored: float32 [L]; the background has it."""
+  visible = np.isin(np.arange(num_entities), labels)
+  visible[:num_background] = True
+  return visible.astype(np.float32)
 
 
 def first_holder(mask, axis: int) -> np.ndarray:

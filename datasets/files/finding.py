@@ -39,7 +39,7 @@ def find_files(spec, path=None, data_dir="data", image_size=None) -> list[str]:
   """The files of a dataset, sorted.
 
   Args:
-    spec: a DatasetSpec.
+    spec: a DatasetSpec; None where it is not known, and `path` is given.
     path: a file, a glob pattern or a list of them; None looks for `spec.file` in `data_dir`. What
       exists under that very name is no pattern; "~" is the home folder.
     data_dir: where to look when `path` is None; never a pattern.
@@ -58,7 +58,8 @@ def find_files(spec, path=None, data_dir="data", image_size=None) -> list[str]:
     files = [pattern] if os.path.exists(pattern) else _whole_sets(_matching(pattern))
     if not files:
       place = os.path.dirname(pattern).rstrip("/") or "."
-      raise DataError(f"{pattern} does not exist: {how_to_get(spec, place)}")
+      ways = "" if spec is None else f": {how_to_get(spec, place)}"
+      raise DataError(f"{pattern} does not exist{ways}")
     found.extend(files)
   return _no_folder(found, spec)
 
@@ -138,7 +139,8 @@ def _whole_sets(files):
 def _no_folder(files, spec):
   for file in files:
     if os.path.isdir(file):
-      raise DataError(f"{file} is a folder, expected a TFRecord file of {spec.name}")
+      wanted = "a TFRecord file" + ("" if spec is None else f" of {spec.name}")
+      raise DataError(f"{file} is a folder, expected {wanted}")
   return files
 
 

@@ -11,7 +11,8 @@ from datasets.files import codec, framing
 def replacing(path):
   """Gives a temporary name beside `path`; renames it to `path` if the body ends well.
 
-  Whatever goes wrong in the body, nothing is left under either name.
+  Whatever goes wrong in the body, nothing is left under that name, and what was there as `path`
+  stays.
   """
   temporary = f"{path}.partial"
   try:

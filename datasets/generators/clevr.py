@@ -151,7 +151,7 @@ def generate_chunk(
   Raises:
     DataError: a parameter is out of range.
   """
-  size = tuple(image_size) * (2 if len(image_size) == 1 else 1)
+  size = tuple(image_size)
   crop = _crop_of(size)
   if not 1 <= min_objects <= max_objects <= SPEC.max_entities - 1:
     raise DataError(

@@ -28,6 +28,7 @@ _SKY = (0.44, 0.61, 0.79)
 _SUN_FROM, _SUN_IRRADIANCE = (0.35, -0.45, 0.82), 1.5
 _SOLIDS = (geometry.cube(0.12), geometry.cylinder(0.08), geometry.sphere(48), geometry.cone())
 _NUM_BACKGROUND = 4
+_MAX_TRIES = 1000  # of a room whose objects are all seen
 _TEXTURE = 0.12  # how far the brightness of a surface strays
 
 
@@ -102,13 +103,17 @@ def pictures(layout, image_size, quality, seed) -> np.ndarray:
 
 def _sample(rng, variant, image_size):
   """A layout and its labels, with every object seen where the variant demands it."""
-  while True:
+  for _ in range(_MAX_TRIES):
     layout = room_layout.sample_layout(rng, variant)
     entity = labels(layout, image_size)
     seen = np.bincount(entity.ravel(), minlength=_NUM_BACKGROUND + len(layout))
     least = room_layout.MIN_PIXELS * (image_size / 64) ** 2
     if not variant.all_seen or (seen[_NUM_BACKGROUND:] >= max(1, least)).all():
       return layout, entity
+  raise DataError(
+    f"no room of {_MAX_TRIES:,} shows all of its objects at {image_size} x {image_size} pixels: "
+    "image_size must be larger"
+  )
 
 
 def generate_chunk(seed, chunk, *, variant="train", image_size=64, quality="good"):

@@ -28,11 +28,11 @@ class Batches:
     """The size of every batch; None where the last may be smaller."""
     return self.batch_size if self.order.drop_remainder else None
 
-  def steps(self, start: int | None = None) -> tuple[int, int]:
+  def steps(self) -> tuple[int, int]:
     """The numbers of the first batch and of the one behind the last."""
     epochs = self.order.num_epochs
     last = np.iinfo(np.int64).max if epochs is None else epochs * self.batches
-    return self.order.start_batch if start is None else start, last
+    return self.order.start_batch, last
 
   def positions(self, step):
     """(epoch, positions in the epoch, places in the global batch) of a batch.
@@ -62,8 +62,11 @@ class Batches:
       return positions
     low, high = tf.cast(epoch % 2**31, tf.int32), tf.cast(epoch // 2**31, tf.int32)
     seed = tf.stack([tf.constant(self.order.seed % 2**31, tf.int32), low, high])
+    if not self.order.drop_remainder:  # the last part may be empty, which the operation refuses
+      positions = tf.concat([positions, tf.zeros([1], tf.int64)], axis=0)
     seeds = tf.broadcast_to(seed, [tf.shape(positions)[0], 3])
-    return tf.random_index_shuffle(positions, seeds, max_index=tf.cast(self.n - 1, tf.int64))
+    found = tf.random_index_shuffle(positions, seeds, max_index=tf.cast(self.n - 1, tf.int64))
+    return found if self.order.drop_remainder else found[:-1]
 
   def first_frames(self, step, choices: int):
     """Where the window of each video of a batch begins, int32 [B] in [0, choices).

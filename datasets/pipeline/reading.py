@@ -78,7 +78,10 @@ def by_offset(
   names = sorted(signature)
 
   def read(examples):
-    batch = shaping.arrays(source.decode(source.read(numbers[examples]), shaping.crop))
+    if len(examples):
+      batch = shaping.arrays(source.decode(source.read(numbers[examples]), shaping.crop))
+    else:
+      batch = _nothing(shaping)
     return [batch[name] for name in names]
 
   def batch(step):

@@ -121,7 +121,13 @@ class Source:
 
   def _decode(self, file, local, payload):
     try:
-      return self._decode_strict(payload, file, local)
+      decoded = self._decode_strict(payload, file, local)
+      met, first = decoded["image"].shape, self.image_shape
+      if met != first:
+        raise DataError(
+          f"{file.path}, record {local}: image is {by(met)}, the first is {by(first)}"
+        )
+      return decoded
     except DataError:
       if self.on_error == "raise":
         raise

@@ -254,3 +254,29 @@ def test_a_slow_generation_says_how_slow(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(chunks, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
   generate.generate("tetrominoes_quick", 8, str(tmp_path))
   assert capsys.readouterr().err.splitlines()[-1].endswith("8 of 8, 0.04 scenes/s, 00:00 left")
+
+
+@pytest.mark.parametrize(
+  ("name", "size", "said"),
+  [
+    ("clevr", (64, 64, 64), r"must be a number, or a height and a width, got \(64, 64, 64\)"),
+    ("clevr", "x", "must be a whole number, got 'x'"),
+    ("clevr", 0, "must be at least 1, got 0"),
+    ("tetrominoes", (35, 35), r"image_size must be a number, got \(35, 35\)"),
+    ("tetrominoes", 35.5, "must be a whole number, got 35.5"),
+  ],
+)
+def test_image_sizes_that_are_none(name, size, said, tmp_path, monkeypatch):
+  monkeypatch.setattr(generate, "parameters_of", lambda spec: {"image_size": SIZES[name]})
+  with pytest.raises(datasets.DataError, match=said):
+    generate.generate(name, 1, tmp_path, image_size=size)
+  assert list(tmp_path.iterdir()) == []
+
+
+SIZES = {"clevr": (240, 320), "tetrominoes": 35}
+
+
+@pytest.mark.parametrize("size", [35, 35.0, [35], (35,)])
+def test_an_image_size_is_what_it_means(size):
+  assert generate._image_size(size, SIZES["tetrominoes"]) == 35
+  assert generate._image_size(size, SIZES["clevr"]) == (35, 35)

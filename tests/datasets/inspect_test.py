@@ -38,6 +38,7 @@ def test_inspect_reads_a_file_of_another_size(tmp_path):
   [
     (["--limit", "0"], "--limit must be at least 1, got 0"),
     (["--sheet", "x.bogus"], "--sheet wants a name that ends as a picture's, in .png, got x.bogus"),
+    (["--sheet", "x.psd"], "--sheet wants a name that ends as a picture's, in .png, got x.psd"),
     (["--sheet", "x"], "--sheet wants a name that ends as a picture's, in .png, got x"),
   ],
 )

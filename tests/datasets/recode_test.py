@@ -206,3 +206,43 @@ def test_the_file_says_what_it_is_in_spite_of_damage(damage, tmp_path):
   with pytest.raises(SystemExit) as stopped:
     recode.main([str(path), "--out", str(out)])
   assert stopped.value.code == 2
+
+
+def test_objects_that_resizing_loses_are_counted_no_more(tmp_path):
+  """One pixel of an object is left at half the size where it is an odd one."""
+  spec = datasets.get_spec("objects_room")
+  scenes = []
+  for i in range(6):
+    image = np.zeros([64, 64, 3], np.uint8)
+    labels = np.zeros([64, 64], np.uint8)
+    labels[9, 20 + i] = spec.num_background  # the first object
+    mask = (labels == np.arange(spec.max_entities)[:, None, None])[..., None]
+    scenes.append({"image": image, "mask": mask.astype(np.uint8) * 255})
+  records.write_records(str(tmp_path / "a"), scenes, spec)
+  recode.recode(spec, tmp_path / "a", str(tmp_path / "b"), size=(32, 32))
+  counts = {
+    cache: len(
+      list(
+        datasets.load(
+          spec, str(tmp_path / "b"), split="all", batch_size=1,
+          filter=datasets.Filter(min_objects=1), order=datasets.Order(shuffle=False, num_epochs=1),
+          form=datasets.Form(image_size=(32, 32)), cache=cache,
+        )
+      )
+    )
+    for cache in (True, False)
+  }  # fmt: skip
+  assert counts == {True: 3, False: 3}
+
+
+def test_what_would_not_be_read_is_not_written(tmp_path, capsys):
+  spec = datasets.get_spec("images")
+  scene = {"image": np.zeros([4, 5, 3], np.uint8), "mask": np.zeros([1, 4, 5, 1], np.uint8)}
+  path = tmp_path / "images.tfrecords"
+  records.write_records(str(path), [{**scene, "visibility": np.ones(1, np.float32)}], spec)
+  with pytest.raises(datasets.DataError, match="released layout does not tell the size of images"):
+    recode.recode(spec, path, str(tmp_path / "b"), layout="released")
+  assert not (tmp_path / "b").exists()
+  with pytest.raises(SystemExit):
+    recode.main([str(tmp_path / "clevr_none.tfrecords"), "--out", str(tmp_path / "b")])
+  assert capsys.readouterr().err.strip().endswith("clevr_none.tfrecords does not exist")

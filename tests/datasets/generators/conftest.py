@@ -2,6 +2,8 @@
 
 import importlib.util
 import multiprocessing
+import types
+from concurrent import futures
 
 import pytest
 
@@ -16,5 +18,8 @@ def apply():
   for name in ("mitsuba", "mitsuba_oidn"):
     if importlib.util.find_spec(name) is None:
       pytest.skip(f"{name} is not installed")
-  with multiprocessing.get_context("spawn").Pool(1) as pool:
-    yield pool.apply
+  # not multiprocessing's Pool, whose end may wait for ever
+  with futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    yield lambda function, arguments=(), keywords=types.MappingProxyType({}): pool.submit(
+      function, *arguments, **keywords
+    ).result()

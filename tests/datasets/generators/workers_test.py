@@ -16,6 +16,13 @@ import datasets
 from datasets.generators.workers import ordered
 
 
+@pytest.fixture(name="children")
+def _children():
+  """Gives the processes that this one has begun since, of which there are others."""
+  before = set(multiprocessing.active_children())
+  return lambda: set(multiprocessing.active_children()) - before
+
+
 def _squared(number):
   time.sleep(0.3 * (number == 0))
   if number == 5:
@@ -23,7 +30,7 @@ def _squared(number):
   return number**2
 
 
-def test_results_and_errors_keep_their_order_and_few_are_begun_ahead():
+def test_results_and_errors_keep_their_order_and_few_are_begun_ahead(children):
   taken, given = [], []
   made = ordered(_squared, (taken.append(i) or i for i in range(9)), 2)
 
@@ -35,14 +42,14 @@ def test_results_and_errors_keep_their_order_and_few_are_begun_ahead():
     collections.deque(map(take, made))
   assert given == [0, 1, 4, 9, 16]
   assert "in _squared" in raised.value.__notes__[0]
-  assert not multiprocessing.active_children()
+  assert not children()
 
 
-def test_workers_end_with_the_generator():
+def test_workers_end_with_the_generator(children):
   with contextlib.closing(ordered(_squared, range(9), 2)) as made:
     next(made)
-    assert len(multiprocessing.active_children()) == 2
-  assert not multiprocessing.active_children()
+    assert len(children()) == 2
+  assert not children()
 
 
 @pytest.mark.parametrize(
@@ -52,11 +59,11 @@ def test_workers_end_with_the_generator():
     (os._exit, 3, "ended before its work was done"),
   ],
 )
-def test_a_dead_worker_ends_the_work(function, argument, says):
+def test_a_dead_worker_ends_the_work(children, function, argument, says):
   with pytest.raises(datasets.DataError) as raised:
     list(ordered(function, [argument] * 5, 2))
   assert says in str(raised.value)
-  assert not multiprocessing.active_children()
+  assert not children()
 
 
 def _killed_in_the_middle_of_an_answer(number):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import datasets
 from datasets import files as records
+from datasets import generate, recode
 from datasets.generators import multi_dsprites, tetrominoes
 from datasets.pipeline.order import Batches
 from datasets.pipeline.source import Source
@@ -542,3 +543,29 @@ def test_a_data_set_may_be_named(records_of):
   assert datasets.describe(TETRIS.name, path).startswith(f"{TETRIS.name}: {path}")
   with pytest.raises(datasets.DataError, match="did you mean"):
     datasets.check("tetromino", path)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_pipeline_whose_part_of_the_last_batch_is_empty(records_of, tmp_path, shuffle, cache):
+  path = str(tmp_path / "21")
+  recode.recode(TETRIS, records_of["compact"], path, num=21)
+  options = {"split": "all", "batch_size": 2, "drop_remainder": False, "cache": cache}
+  options |= {"shuffle": shuffle}
+  found = [indices(path, num_input_pipelines=2, input_pipeline_id=i, **options) for i in range(2)]
+  assert sorted(map(len, (part for of_one in found for part in of_one))) == [0, 1] + [2] * 10
+  assert sorted(flat(found[0]) + flat(found[1])) == list(range(21))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_file_whose_records_have_two_sizes(tmp_path, cache):
+  paths = [generate.generate("tetrominoes", 3, tmp_path, image_size=n) for n in (70, 35)]
+  path = tmp_path / "both"
+  path.write_bytes(b"".join(pathlib.Path(p).read_bytes() for p in paths))
+  how = {"spec": "tetrominoes", "split": "all", "batch_size": 1, "cache": cache}
+  how |= {"image_size": (70, 70), "shuffle": False}
+  with pytest.raises((datasets.DataError, tf.errors.OpError)) as error:
+    list(load(str(path), **how))
+  told = datasets.pipeline.data_error(error.value) or error.value
+  assert "record 3: image is 35 x 35 x 3, the first is 70 x 70 x 3" in str(told)
+  assert len(list(load(str(path), on_error="skip", **how))) == 3
