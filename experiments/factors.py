@@ -12,14 +12,8 @@ import threadpoolctl
 from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import ChosenRun, Names, OtherData, Paths, Whole
-from experiments.support.subjects import (
-  beside,
-  both_splits,
-  check_factors,
-  factor_kinds,
-  open_run,
-  varying,
-)
+from experiments.support.slot_latents import both_splits, check_factors, factor_kinds, varying
+from experiments.support.subjects import beside, open_run
 from iodine import factors, plotting
 
 

@@ -24,17 +24,8 @@ from experiments.support.cli import Command, Refusal
 from experiments.support.grid import Job
 from experiments.support.results import Results
 from experiments.support.settings import ChosenRun, GridSettings, Names, OtherData, Paths
-from experiments.support.subjects import (
-  Subject,
-  beside,
-  both_splits,
-  check_factors,
-  factor_kinds,
-  find_runs,
-  open_runs,
-  same_data,
-  varying,
-)
+from experiments.support.slot_latents import both_splits, check_factors, factor_kinds, varying
+from experiments.support.subjects import Subject, beside, find_runs, open_runs, same_data
 from experiments.support.tables import Spread
 from iodine import factors, plotting, scene_factors
 from iodine.factors import FactorKind, FactorScore

@@ -15,14 +15,8 @@ from experiments.support.cli import Command, Refusal
 from experiments.support.results import Results
 from experiments.support.settings import Names, OtherData, StudySettings
 from experiments.support.shown import at_least_2d
-from experiments.support.subjects import (
-  Config,
-  beside,
-  check_factors,
-  collect,
-  factor_kinds,
-  open_run,
-)
+from experiments.support.slot_latents import check_factors, collect, factor_kinds
+from experiments.support.subjects import Config, beside, open_run
 from iodine import plotting
 from iodine.config import Positive
 

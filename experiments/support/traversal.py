@@ -8,7 +8,8 @@ from pydantic import Field
 from experiments.support.errors import Refusal
 from experiments.support.settings import StudySettings, Whole
 from experiments.support.shown import pick
-from experiments.support.subjects import Config, Subject, collect
+from experiments.support.slot_latents import collect
+from experiments.support.subjects import Config, Subject
 from iodine import factors, inference, latents
 from iodine.config import Count, Positive
 from iodine.outputs import SlotOutput

@@ -9,7 +9,7 @@ from PIL import Image
 import datasets
 from datasets import Factor
 from experiments import factors, fig5, multistability, projections, traversals
-from experiments.support import subjects
+from experiments.support import slot_latents, subjects
 from experiments.support.errors import Refusal
 from iodine import factors as library
 from iodine import metrics
@@ -55,7 +55,7 @@ def any_overlap(monkeypatch):
 def test_a_factor_that_is_none_is_refused_before_anything_is_inferred(
   trained_run, tmp_path, monkeypatch, module
 ):
-  monkeypatch.setattr(subjects.latents, "collect", None)
+  monkeypatch.setattr(slot_latents.latents, "collect", None)
   with pytest.raises(Refusal, match=r"has no factor 'colour'; there are: .*color"):
     study(module, tmp_path, run=trained_run, factors="[colour]")
 
@@ -63,10 +63,10 @@ def test_a_factor_that_is_none_is_refused_before_anything_is_inferred(
 def test_factors_that_do_not_vary_are_left_out(capsys):
   values = {"x": np.arange(3.0), "color": np.ones([3, 1])}
   objects = types.SimpleNamespace(factors=values)
-  assert list(subjects.varying({"x": None, "color": None}, objects)) == ["x"]
+  assert list(slot_latents.varying({"x": None, "color": None}, objects)) == ["x"]
   assert "color is left out" in capsys.readouterr().out
   with pytest.raises(Refusal, match="no factor that varies"):
-    subjects.varying({"color": None}, objects)
+    slot_latents.varying({"color": None}, objects)
 
 
 def test_traversed_latents_come_in_order_of_kl(trained_run, tmp_path):
