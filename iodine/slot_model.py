@@ -179,7 +179,7 @@ class SlotModel(snt.Module, abc.ABC):
   def create_variables(self) -> tuple[tf.Variable, ...]:
     """Creates all variables, which else come with the first call; returns the trainable ones."""
     blank = tf.zeros([1, *self.config.image_size], self.dtype)
-    self(blank, num_iterations=2 if self.ITERATES else 1, num_slots=self.MIN_SLOTS, seed=[0, 0])
+    self(blank, num_iterations=2, num_slots=self.MIN_SLOTS, seed=[0, 0])
     return self.trainable_variables
 
   def check_images(self, images, image_size: tuple[int, int] | None = None) -> tf.Tensor:
@@ -220,9 +220,6 @@ class SlotModel(snt.Module, abc.ABC):
     """Raises UserError for a number of iterations or slots that it cannot have; None passes."""
     if num_iterations is not None and num_iterations < 1:
       raise UserError(f"num_iterations must be at least 1, got {num_iterations}")
-    if num_iterations is not None and num_iterations > 1 and not self.ITERATES:
-      kind = self.config.model
-      raise UserError(f"num_iterations must be 1 of model={kind}, got {num_iterations}")
     if num_slots is not None and num_slots < self.MIN_SLOTS:
       raise UserError(f"num_slots must be at least {self.MIN_SLOTS}, got {num_slots}")
     if None not in (num_slots, self.MAX_SLOTS) and num_slots > self.MAX_SLOTS:

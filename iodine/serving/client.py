@@ -136,7 +136,7 @@ class Model:
 
     Args:
       images: see the class.
-      num_iterations: T, that of training by default.
+      num_iterations: T, that of training by default; of no matter to a model that decodes once.
       num_slots: K, that of training by default.
       seed: int, or int32 [2].
       num_starts: inferences from other samples, of which each image gets the one with the lowest
@@ -146,8 +146,7 @@ class Model:
       Inferred.
 
     Raises:
-      UserError: size, dtype or range of the images is wrong; K < 2, T < 1, T > 1 of a model that
-        does not iterate, or no start.
+      UserError: size, dtype or range of the images is wrong; K < 2, T < 1 or no start.
     """
     images, single = self._images(images)
     model = self.metadata["model"]
@@ -155,8 +154,6 @@ class Model:
       _count("num_iterations", num_iterations, self.metadata["num_iterations"], 1),
       self._num_slots(num_slots),
     )
-    if counts[0] > 1 and not self._class.ITERATES:
-      raise UserError(f"num_iterations must be 1 of model={model['model']}, got {counts[0]}")
     num_starts = _count("num_starts", num_starts, model.get("num_starts", 1), 1)
     seed, place = as_seed(seed), {}
 

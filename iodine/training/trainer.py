@@ -121,6 +121,10 @@ class Trainer:
       for option in stage.step_options:
         if option not in self.model.STEP_OPTIONS:
           raise ConfigError(f"a stage with {option}=True is not for model={kind}")
+      if stage.num_iterations is not None and not self.model.ITERATES:
+        raise ConfigError(
+          f"a stage with num_iterations is not for model={kind}, which decodes once"
+        )
       if stage.mixed and self.model.config.flat().get("mask_gradient") == "mask":
         raise ConfigError(
           "a stage with mixed=True needs mask_gradient=logits: the gradient at the masks, "
