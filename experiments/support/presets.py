@@ -300,9 +300,12 @@ def _size(last, current):
 
 
 def _is_smaller(size, other):
-  """Whether the first of two (H, W) is that of smaller images of the same proportions."""
+  """Whether the first of two (H, W) is that of smaller images of the same proportions.
+
+  None is the data set's own size, the largest; where there are such stages, it is square.
+  """
   if size is None or other is None:
-    return False
+    return size is not None
   (height, width), (full_height, full_width) = size, other
   return height < full_height and height * full_width == width * full_height
 

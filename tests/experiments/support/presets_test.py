@@ -206,7 +206,8 @@ def test_stages_are_what_the_documentation_says():
 def test_a_stage_has_smaller_images_of_the_same_proportions():
   small = (13125, [35, 35], 5)
   for size, stages in (
-    ([64, 64], [small]), ([70, 70], [small]), ([35, 35], []), ([28, 28], []), ([48, 64], []),
+    ([64, 64], [small]), ([70, 70], [small]), (None, [small]), ([35, 35], []), ([28, 28], []),
+    ([48, 64], []),
   ):  # fmt: skip
     found = stages_of("multi_dsprites", "overnight", **{"data.image_size": size})
     assert found == [*stages, (15750, None, 5)], size
