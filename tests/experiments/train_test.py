@@ -124,7 +124,7 @@ def test_the_best_on_other_scenes_is_not_the_one_to_beat(perfect, tiny_data, tmp
 
 
 @pytest.mark.parametrize(
-  "changes", [{}, {"num_starts": 8}, {"num_slots": 4}, {"num_iterations": 9}]
+  "changes", [{}, {"num_starts": 8}, {"num_slots": 5}, {"num_iterations": 9}]
 )
 def test_scores_of_another_inference_do_not_compare(trained_run, changes):
   config = {**runs.training_config(trained_run), **changes}

@@ -38,7 +38,7 @@ def play(_run, _config):
   if fault == "user":
     raise ConfigError("count is\nnot right")
   if fault == "interrupt":
-    signal.raise_signal(signal.SIGINT)
+    raise KeyboardInterrupt
   if fault == "file":
     open("/nowhere/at all")  # noqa: SIM115
   if fault == "pipe":
