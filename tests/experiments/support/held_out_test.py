@@ -172,7 +172,7 @@ def test_the_shards_of_a_file_are_known(trained_run, tiny_data, tmp_path):
   recode.recode("tetrominoes_quick", [shards[5], *shards[:5]], whole)
   with pytest.raises(Refusal, match=TRAINED):
     check(trained_run, path=[whole])
-  check(trained_run, path=[whole], num_train=0, num_validation=0, num_test=10, num_images=10)
+  check(trained_run, path=[whole], num_train=0, num_validation=0, num_test=10)
 
 
 @pytest.mark.parametrize("of_one", [False, True])
