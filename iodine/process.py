@@ -11,4 +11,6 @@ allocator.keep_freed_memory()
 with startup.at_log_level():
   import tensorflow
 
-  tensorflow.config.list_physical_devices()  # here, for what is said of a GPU that is not there
+  # Here, for what is said of a GPU that is not there; else CUDA is left to begin when it is used.
+  if not startup.has_gpu_driver():
+    tensorflow.config.list_physical_devices()

@@ -30,7 +30,7 @@ def at_log_level() -> Iterator[None]:
     yield
     return
   lines = f"^(WARNING: All log messages before absl|[{left_out}][0-9]{{4}} )"
-  if not any(map(glob.glob, _GPUS)):
+  if not has_gpu_driver():
     lines += "|failed call to cuInit"
   command = ["grep", "--line-buffered", "-Ev", lines]
   try:
@@ -42,6 +42,11 @@ def at_log_level() -> Iterator[None]:
         os.dup2(whole, 2)
   finally:
     os.close(whole)
+
+
+def has_gpu_driver() -> bool:
+  """Whether a driver has made a device, so that CUDA may find it."""
+  return any(map(glob.glob, _GPUS))
 
 
 def _level():

@@ -222,9 +222,8 @@ class Source:
     """The result with what the masks of whole images tell, where it is not stored."""
     spec = self.spec
     if not spec.stores_visibility:
-      visible = [np.isin(np.arange(spec.max_entities), each) for each in labels]
-      result["visibility"] = np.array(visible, np.float32)
-      result["visibility"][:, : spec.num_background] = 1
+      seen = [files.seen_in(each, spec.max_entities, spec.num_background) for each in labels]
+      result["visibility"] = np.array(seen)
     return result
 
   @functools.cached_property

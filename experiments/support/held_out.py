@@ -84,14 +84,14 @@ def record(folder: str | os.PathLike, data: Data, before: Sequence[Learned] = ()
     data: of its configuration.
     before: what the run that it goes on from had learned from.
   """
-  source = _source(data)
+  source = open_source(data)
   stop = _split(source, data)["train"].stop
   own = Learned(
     _place(data),
     stop,
     source.fingerprint(),
     str(folder),
-    _seed_of(source),
+    seed_of(source),
     source.pieces(0, stop),
   )
   known = [entry for entry in before if entry[:3] != own[:3]]
@@ -105,39 +105,27 @@ def write(folder: str | os.PathLike, entries: Sequence[Learned]) -> None:
   write_json(pathlib.Path(folder) / FILE, [entry._asdict() for entry in entries])
 
 
-def split_records(data: Data) -> dict[str, range]:
-  """The numbers of the records of each split; raises datasets.DataError without the file."""
-  return _split(_source(data), data)
-
-
-def _split(source, data):
-  counts = [data[key] for key in _COUNT_KEYS]
-  count = source.count(None if counts[0] is None else sum(counts))
-  return datasets.split_ranges(count, *counts)
-
-
-def fingerprint(data: Data) -> str:
-  """Tells files apart, wherever they lie and however they are packed (`Source.fingerprint`)."""
-  return _source(data).fingerprint()
-
-
-def seed_of(data: Data) -> int | None:
-  """The seed of generated scenes; None where the file does not tell."""
-  return _seed_of(_source(data))
-
-
-def _seed_of(source):
-  index = source.files[0].index() or {}
-  parameters = index.get("parameters", {})
-  chosen = parameters.get("without") or parameters.get("having")  # not the seed's scenes
-  return None if chosen else index.get("seed")
-
-
-def _source(data):
+def open_source(data: Data) -> pipeline.Source:
+  """The records of a configuration; raises datasets.DataError without their file."""
   options = {"data_dir": data["dir"], "image_size": data["image_size"]}
   return pipeline.Source(
     runs.dataset_spec(data), data["path"], on_error=data.get("on_error", "raise"), **options
   )
+
+
+def seed_of(source: pipeline.Source) -> int | None:
+  """The seed of generated scenes; None where the file does not tell, or has chosen among them."""
+  index = source.files[0].index() or {}
+  parameters = index.get("parameters", {})
+  chosen = parameters.get("without") or parameters.get("having")
+  return None if chosen else index.get("seed")
+
+
+def _split(source, data):
+  """The numbers of the records of each split."""
+  counts = [data[key] for key in _COUNT_KEYS]
+  count = source.count(None if counts[0] is None else sum(counts))
+  return datasets.split_ranges(count, *counts)
 
 
 def _place(data):
@@ -163,12 +151,13 @@ def check(entries: Sequence[Learned], data: Data, splits: Sequence[str]) -> None
       )
   if not entries:
     return
-  source = _source(data)
+  source = open_source(data)
   ranges = _split(source, data)  # the same counts split a file that has become shorter elsewhere
+  seed, shown = seed_of(source), {s: source.pieces(ranges[s].start, ranges[s].stop) for s in splits}
   for entry in entries:
     for split in splits:
       numbers = ranges[split]
-      if len(numbers) and _has_seen(entry, data, source, numbers):
+      if len(numbers) and _has_seen(entry, data, numbers.start, shown[split], seed):
         counts = ", ".join(f"data.{key}={data[key]}" for key in _COUNT_KEYS)
         raise Refusal(
           f"with {counts} the {split} split would hold records that the model was trained on: "
@@ -181,28 +170,28 @@ def check(entries: Sequence[Learned], data: Data, splits: Sequence[str]) -> None
 def _stop(entry, data):
   if entry.stop is not None:
     return entry.stop
-  return split_records({**data, **entry.data})["train"].stop
+  data = {**data, **entry.data}
+  return _split(open_source(data), data)["train"].stop
 
 
-def _has_seen(entry, data, source, numbers):
-  """Whether an entry is of scenes that are among the records `numbers` of the source of `data`."""
+def _has_seen(entry, data, start, shown, seed):
+  """Whether an entry is of scenes of `data` from record `start` on, of these pieces and seed."""
   same_place = all(entry.data[key] == data[key] for key in _FILE_KEYS)
   if entry.fingerprint is None:
-    return same_place and numbers.start < _stop(entry, data)
+    return same_place and start < _stop(entry, data)
   spec = runs.dataset_spec(data)
   if datasets.get_spec(entry.data["name"]).stored_name == spec.stored_name:
     seen = entry.pieces or [Piece(entry.fingerprint, 0, _stop(entry, data))]
-    shown = source.pieces(numbers.start, numbers.stop)
     if any(piece.overlaps(other) for piece in seen for other in shown):
       return True
   if not spec.rendered:
     return False
-  seed = _seed_of(source)  # the same scenes may have been rendered at another size
+  # the same scenes may have been rendered at another size
   if None in (seed, entry.seed):
     same = same_place and entry.data["image_size"] != data["image_size"]
   else:
     same = entry.seed == seed and entry.data["name"] == data["name"]
-  return same and numbers.start < _stop(entry, data)
+  return same and start < _stop(entry, data)
 
 
 def scenes(

@@ -40,7 +40,8 @@ def test_a_run_keeps_what_it_learned_from(trained_run):
   [entry] = held_out.learned(trained_run)
   assert entry.stop == 40
   assert entry.data["name"] == "tetrominoes_quick"
-  assert entry.fingerprint == held_out.fingerprint(runs.training_config(trained_run)["data"])
+  source = held_out.open_source(runs.training_config(trained_run)["data"])
+  assert entry.fingerprint == source.fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_other_scenes_under_the_same_name_are_others(bundle, others):
 def test_the_seed_of_generated_scenes_is_kept(bundle, others):
   data = {**runs.training_config(bundle)["data"], "dir": str(others)}
   assert [entry.seed for entry in held_out.learned(bundle)] == [0]
-  assert held_out.seed_of(data) not in (None, 0)
+  assert held_out.seed_of(held_out.open_source(data)) not in (None, 0)
 
 
 def test_a_scene_rendered_at_another_size_is_the_same(monkeypatch, bundle, others):
@@ -108,7 +109,7 @@ def test_a_scene_rendered_at_another_size_is_the_same(monkeypatch, bundle, other
   monkeypatch.setattr(runs, "dataset_spec", lambda data: rendered)
   held_out.check([entry], data, ["test"])  # of this size these are others
   small = {**data, "image_size": [70, 70]}
-  seed = held_out.seed_of(data)
+  seed = held_out.seed_of(held_out.open_source(data))
   elsewhere = entry._replace(data={**entry.data, "dir": "elsewhere"})
   for own, same in (
     (entry._replace(seed=None), True),  # nothing but the place is known
@@ -137,7 +138,7 @@ def test_scenes_that_were_chosen_are_not_the_seed_s(tmp_path):
     parameters = {"without": "", "having": "", **({key: "green sphere"} if key else {})}
     files.RecordFile(path).write_index(**{**index, "parameters": parameters})
     source = types.SimpleNamespace(files=[files.RecordFile(path)])
-    assert held_out._seed_of(source) == seed
+    assert held_out.seed_of(source) == seed
 
 
 @pytest.mark.parametrize("how", [{"size": (20, 20)}, {"layout": "released"}, {"num": 50}])

@@ -137,7 +137,7 @@ def test_values_are_what_they_mean(word, key, value):
     ("train", "dir=data", "did you mean 'data.dir'"),
     ("train", "zebra=1", "no config key 'zebra'$"),
     ("train", "resume=runs/3", "no config key 'resume': did you mean 'resume_from'"),
-    ("train", "dir=/tmp/x", "did you mean 'data.dir'"),
+    ("train", "dir=some/where", "did you mean 'data.dir'"),
     ("train", "tetrominos", "did you mean 'tetrominoes'"),
     ("evaluate", "num_images=8.5", "num_images must be a whole number, got 8.5"),
     ("evaluate", "num_images=0", "num_images must be at least 1, got 0"),
