@@ -68,7 +68,7 @@ class ModelConfig(Settings):
 
 
 def check_odd(name: str, kernel: int) -> None:
-  """Raises ValueError for a kernel of the broadcast decoder without a middle."""
+  """Raises ValueError for a decoder's kernel without a middle."""
   if kernel % 2 == 0:
     raise ValueError(f"{name} must be odd, got {kernel}")
 
@@ -77,16 +77,17 @@ class DecoderConfig(Settings):
   """The slot decoder.
 
   Attributes:
-    kind: "broadcast", or "deconv" (ablation).
+    kind: "broadcast", "deconv" (ablation), or "modulated" (`decoders.ModulatedDecoder`; not in the
+      paper), which learns forms in fewer steps.
     channels: of the ELU convolutions; a linear one of C + 1 channels follows.
-    kernel: their size; odd for the broadcast decoder.
-    upsampling: s: the broadcast decoder works at 1/s of the image's height and width, and its last
-      convolution writes s x s pixels at once; 1 is the paper's.
-    full_channels: c > 0: that convolution writes c channels a pixel, and one more at the image's
-      own size makes the C + 1 of them; 0 is the paper's.
+    kernel: their size; odd but for the deconvolutional decoder.
+    upsampling: s: the broadcast and the modulated decoder work at 1/s of the image's height and
+      width, and their last convolution writes s x s pixels at once; 1 is the paper's.
+    full_channels: c > 0: that convolution, of the broadcast decoder, writes c channels a pixel, and
+      one more at the image's own size makes the C + 1 of them; 0 is the paper's.
   """
 
-  kind: Literal["broadcast", "deconv"] = Field("broadcast", alias="decoder")
+  kind: Literal["broadcast", "deconv", "modulated"] = Field("broadcast", alias="decoder")
   channels: Sizes = Field((64, 64, 64, 64), alias="decoder_channels")
   kernel: Count = Field(3, alias="decoder_kernel")
   upsampling: Count = Field(1, alias="decoder_upsampling")
@@ -96,15 +97,15 @@ class DecoderConfig(Settings):
   def _combination(self) -> Self:
     if self.kind == "deconv" and self.upsampling > 1:
       raise ValueError(
-        f"decoder_upsampling={self.upsampling} is for decoder=broadcast: the deconvolutional one "
-        "has strides of its own"
+        f"decoder_upsampling={self.upsampling} is for decoder=broadcast and decoder=modulated: the "
+        "deconvolutional one has strides of its own"
       )
-    if self.kind == "deconv" and self.full_channels:
+    if self.kind != "broadcast" and self.full_channels:
       raise ValueError(
-        f"decoder_full_channels={self.full_channels} is for decoder=broadcast: the deconvolutional "
-        "one works at the image's own size"
+        f"decoder_full_channels={self.full_channels} is for decoder=broadcast, not for "
+        f"decoder={self.kind}"
       )
-    if self.kind == "broadcast":
+    if self.kind != "deconv":
       check_odd("decoder_kernel", self.kernel)
     return self
 

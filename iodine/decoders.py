@@ -10,6 +10,8 @@ import tensorflow as tf
 from iodine import coordinates, precision
 from iodine.reshaping import crop
 
+_SPREAD = 2.0  # of the coordinates of `ModulatedDecoder`, from -2 to 2: edges are steeper
+
 
 class Decoded(NamedTuple):
   means: tf.Tensor  # [B, K, H, W, C]
@@ -76,7 +78,7 @@ class SpatialBroadcastDecoder(snt.Module):
       size: (H, W) of the images, on which no variable depends; those of `image_size` by default.
     """
     height, width = size or self._image_size[:2]
-    low = (-(-height // self._upsampling), -(-width // self._upsampling))
+    low = _low(height, width, self._upsampling)
     num_slots, latent_size = tf.shape(z)[1], z.shape[2]
     flat = tf.reshape(z, [-1, latent_size])  # [B*K, Z]
     flat = _with_constant(flat, self._constant)  # [B*K, Z] or Z + 1
@@ -85,11 +87,85 @@ class SpatialBroadcastDecoder(snt.Module):
       net = precision.lower(net, self._compute_dtype)
       net = conv(tf.nn.elu(net))  # [B*K, H/s, W/s, c]
     net = self.convs[-1](tf.cast(tf.nn.elu(net), z.dtype))  # [B*K, H/s, W/s, (C+1) s^2]
-    if self._upsampling > 1:
-      net = tf.nn.depth_to_space(net, self._upsampling)
-      net = crop(net, height, width)  # [B*K, H, W, C+1]
+    net = _sub_pixels(net, self._upsampling, height, width)  # [B*K, H, W, C+1]
     if self._last:
       net = self._last(tf.nn.elu(net))  # [B*K, H, W, C+1]
+    return _split_slots(net, num_slots, z.shape[1], (height, width, self._image_size[2]))
+
+
+class ModulatedDecoder(snt.Module):
+  """Each slot's latent chooses the functions of the coordinates that its image is made of.
+
+  Not in the paper. Its decoder adds the latent to the coordinates and has ELUs multiply them, which
+  what turns (sides of a square, the tip of a heart) asks for: u = x cos(a) + y sin(a). Here every
+  channel begins as an affine function of the coordinates whose three coefficients come from the
+  latent, and every further layer's channels have gains that come from it (FiLM, Perez et al. 2018).
+  With kernels of one pixel it is a network over coordinates (CPPN, Stanley 2007), which makes
+  each pixel by itself and knows no border.
+
+  Args:
+    image_size: (H, W, C).
+    channels: of the ELU layers, the first of which is the affine one; a linear convolution of
+      C + 1 channels follows.
+    kernel_size: of all convolutions, size-preserving.
+    constant: value of one more channel appended to z (the released code's 5.0), or None.
+    compute_dtype: of the convolutions but for the last, or None; see `iodine.precision`.
+    upsampling: as `SpatialBroadcastDecoder`'s.
+    mlp_size: of the hidden layer between the latent and what it chooses.
+  """
+
+  def __init__(
+    self,
+    image_size: Sequence[int],
+    channels: Sequence[int],
+    kernel_size: int,
+    constant: float | None = None,
+    compute_dtype: tf.DType | None = None,
+    upsampling: int = 1,
+    mlp_size: int = 64,
+    name: str | None = None,
+  ):
+    super().__init__(name=name)
+    self._image_size = tuple(image_size)
+    self._constant = constant
+    self._compute_dtype = compute_dtype
+    self._upsampling = upsampling
+    first, *others = channels
+    self._hidden = snt.Linear(mlp_size, name="hidden")
+    self._affine = snt.Linear(3 * first, name="affine")  # of y, of x, and the offset
+    self._convs = [
+      precision.Conv2D(c, kernel_size, compute_dtype=compute_dtype, name=f"conv_{i}")
+      for i, c in enumerate(others, 1)
+    ]
+    self._gains = [snt.Linear(c, name=f"gain_{i}") for i, c in enumerate(others, 1)]
+    self._last = snt.Conv2D(
+      (self._image_size[2] + 1) * upsampling**2,
+      kernel_size,
+      w_init=SubPixelInitializer(upsampling),
+      name=f"conv_{len(channels)}",
+    )
+
+  def __call__(self, z: tf.Tensor, size: tuple[int, int] | None = None) -> Decoded:
+    """z [B, K, Z] -> Decoded. Each slot is decoded by itself: slots meet in the softmax only.
+
+    Args:
+      z: latents.
+      size: (H, W) of the images, on which no variable depends; those of `image_size` by default.
+    """
+    height, width = size or self._image_size[:2]
+    num_slots = tf.shape(z)[1]
+    flat = _with_constant(tf.reshape(z, [-1, z.shape[2]]), self._constant)  # [B*K, Z] or Z + 1
+    hidden = tf.nn.elu(self._hidden(flat))  # [B*K, m]
+    grid = coordinates.linear(*_low(height, width, self._upsampling), order="yx")
+    grid = tf.constant(_SPREAD * grid[None], z.dtype)  # [1, H/s, W/s, 2]
+    of_y, of_x, offset = tf.split(self._affine(hidden)[:, None, None], 3, axis=-1)
+    net = of_y * grid[..., :1] + of_x * grid[..., 1:] + offset  # [B*K, H/s, W/s, c]
+    for conv, gain in zip(self._convs, self._gains, strict=True):
+      gains = precision.lower(1 + gain(hidden)[:, None, None], self._compute_dtype)
+      net = precision.lower(net, self._compute_dtype)
+      net = gains * conv(tf.nn.elu(net))  # [B*K, H/s, W/s, c]
+    net = self._last(tf.cast(tf.nn.elu(net), z.dtype))  # [B*K, H/s, W/s, (C+1) s^2]
+    net = _sub_pixels(net, self._upsampling, height, width)  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], (height, width, self._image_size[2]))
 
 
@@ -235,6 +311,18 @@ class DeconvDecoder(snt.Module):
     net = tf.nn.elu(self._conv(net))  # [B*K, H, W, c]
     net = self._output(tf.cast(net, z.dtype))  # [B*K, H, W, C+1]
     return _split_slots(net, num_slots, z.shape[1], self._image_size)
+
+
+def _low(height, width, upsampling):
+  """Height and width at which a decoder works that writes blocks of pixels."""
+  return -(-height // upsampling), -(-width // upsampling)
+
+
+def _sub_pixels(net, upsampling, height, width):
+  """[N, H/s, W/s, c s^2] -> [N, H, W, c]: the blocks side by side, those at the edge cropped."""
+  if upsampling == 1:
+    return net
+  return crop(tf.nn.depth_to_space(net, upsampling), height, width)
 
 
 def _with_constant(flat, constant):

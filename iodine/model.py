@@ -274,6 +274,16 @@ def _make_decoder(config, compute_dtype):
       compute_dtype=compute_dtype,
       name="decoder",
     )
+  if decoder.kind == "modulated":
+    return decoders.ModulatedDecoder(
+      config.image_size,
+      decoder.channels,
+      decoder.kernel,
+      constant=constant,
+      compute_dtype=compute_dtype,
+      upsampling=decoder.upsampling,
+      name="decoder",
+    )
   return decoders.SpatialBroadcastDecoder(
     config.image_size,
     decoder.channels,

@@ -3,7 +3,12 @@ import pytest
 import tensorflow as tf
 
 from iodine import coordinates
-from iodine.decoders import BroadcastConv2D, DeconvDecoder, SpatialBroadcastDecoder
+from iodine.decoders import (
+  BroadcastConv2D,
+  DeconvDecoder,
+  ModulatedDecoder,
+  SpatialBroadcastDecoder,
+)
 
 
 @pytest.mark.parametrize(("size", "kernel"), [((9, 7), 5), ((8, 8), 3), ((5, 12), 5), ((2, 3), 5)])
@@ -56,6 +61,8 @@ def test_an_even_kernel_is_refused():
   lambda size: SpatialBroadcastDecoder(size, (4,), 5, constant=5.0),
   lambda size: SpatialBroadcastDecoder(size, (4, 5), 3, upsampling=2),
   lambda size: DeconvDecoder(size, channels=(4, 4, 4, 4), mlp_size=8),
+  lambda size: ModulatedDecoder(size, (4, 5), 1),
+  lambda size: ModulatedDecoder(size, (4,), 3, constant=5.0, upsampling=2),
 ])  # fmt: skip
 def test_shapes_and_independent_slots(make, image_size):
   decoder = make(image_size)
@@ -80,11 +87,12 @@ def test_upsampling_writes_squares_of_pixels():
     np.testing.assert_array_equal(decoded.means[0, :, row, column], expected[:, 1:])
 
 
+@pytest.mark.parametrize("decoder", [SpatialBroadcastDecoder, ModulatedDecoder])
 @pytest.mark.parametrize("upsampling", [1, 3])
-def test_variables_of_one_image_size_serve_all(upsampling):
+def test_variables_of_one_image_size_serve_all(upsampling, decoder):
   z = tf.random.stateless_normal([2, 3, 4], [0, 1])
   options = {"channels": (4, 5), "kernel_size": 3, "upsampling": upsampling}
-  large, small = (SpatialBroadcastDecoder((*size, 3), **options) for size in ((14, 11), (7, 8)))
+  large, small = (decoder((*size, 3), **options) for size in ((14, 11), (7, 8)))
   assert large(z).means.shape == (2, 3, 14, 11, 3)
   small(z)
   for ours, theirs in zip(small.variables, large.variables, strict=True):
@@ -131,6 +139,42 @@ def test_sub_pixel_filters_begin_the_same_for_all_positions():
   by_position = decoder.convs[-1].w.numpy().reshape([3, 3, 8, 9, 4])
   for channel in range(4):  # channels do differ
     assert np.ptp(by_position[..., 0, :], axis=-1).max() > 0.01, channel
+
+
+def test_the_modulated_decoder_is_a_network_over_coordinates():
+  """Its numbers are those of the equations, computed pixel by pixel."""
+  decoder = ModulatedDecoder((4, 5, 2), [3, 4], 1, mlp_size=6)
+  z = np.random.default_rng(0).normal(size=[1, 2, 3])
+  decoder(tf.constant(z))
+  for i, variable in enumerate(decoder.variables):
+    variable.assign(np.random.default_rng(i).normal(size=variable.shape))
+  named = {v.name.split("/", 1)[1].split(":")[0]: v.numpy() for v in decoder.variables}
+
+  def linear(x, name):
+    w = named[f"{name}/w"]
+    return x @ w.reshape(w.shape[-2:]) + named[f"{name}/b"]
+
+  def elu(x):
+    return np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1)
+
+  means, logits = decoder(tf.constant(z))
+  for slot, row, column in np.ndindex(2, 4, 5):
+    y, x = 2 * np.linspace(-1, 1, 4)[row], 2 * np.linspace(-1, 1, 5)[column]
+    hidden = elu(linear(z[0, slot], "hidden"))
+    of_y, of_x, offset = np.split(linear(hidden, "affine"), 3)
+    net = y * of_y + x * of_x + offset
+    net = (1 + linear(hidden, "gain_1")) * linear(elu(net), "conv_1")
+    net = linear(elu(net), "conv_2")
+    np.testing.assert_allclose(logits[0, slot, row, column], net[:1], rtol=1e-9)
+    np.testing.assert_allclose(means[0, slot, row, column], net[1:], rtol=1e-9)
+
+
+def test_a_modulated_decoder_of_one_pixel_draws_the_same_at_every_size():
+  """Pixels at the same places of an image and of one with half the step are the same."""
+  decoder = ModulatedDecoder((5, 6, 3), [4, 4], 1)
+  z = tf.random.stateless_normal([2, 3, 4], [0, 1])
+  for small, large in zip(decoder(z), decoder(z, (9, 11)), strict=True):
+    np.testing.assert_allclose(small, large[:, :, ::2, ::2], atol=1e-5)
 
 
 def test_full_channels_put_a_convolution_behind_the_sub_pixel_one():

@@ -92,6 +92,7 @@ def test_a_lighter_kl_weighs_less_in_the_loss(images):
     {},
     {"decoder_upsampling": 2, "coordinate_type": "cosine", "capacity_channels": True},
     {"mask_entropy_weight": 0.3, "final_decode": True, "decoder_full_channels": 3},
+    {"decoder": "modulated", "decoder_upsampling": 2, "capacity_channels": True},
   ],
 )
 @pytest.mark.parametrize("size", [(6, 5), (11, 9)])
@@ -314,6 +315,8 @@ def test_in_a_graph_it_is_the_same(images):
     ({"decoder_upsampling": 0}, "decoder_upsampling must be at least 1, got 0"),
     ({"decoder_upsampling": 2, "decoder": "deconv"}, "is for decoder=broadcast"),
     ({"decoder_full_channels": 8, "decoder": "deconv"}, "decoder_full_channels=8 is for"),
+    ({"decoder_full_channels": 8, "decoder": "modulated"}, "not for decoder=modulated"),
+    ({"decoder_kernel": 2, "decoder": "modulated"}, "decoder_kernel must be odd, got 2"),
     ({"decoder_kernel": 4}, "decoder_kernel must be odd, got 4"),
     ({"sigma": 0.0}, "sigma must be above 0"),
     ({"kl_weight": 0.0}, "kl_weight must be above 0"),

@@ -43,7 +43,7 @@ def test_layers_compute_low_on_float32_variables(make, plain, dtype, error):
       np.testing.assert_allclose(tf.cast(result, tf.float32), expected + 0.5, atol=4 * error)
 
 
-@pytest.mark.parametrize("decoder", ["broadcast", "deconv"])
+@pytest.mark.parametrize("decoder", ["broadcast", "deconv", "modulated"])
 def test_likelihood_and_posterior_stay_in_float32(decoder):
   images = next(iter(scenes()))["image"]
   full, low = (
