@@ -99,7 +99,8 @@ class ModulatedDecoder(snt.Module):
   Not in the paper. Its decoder adds the latent to the coordinates and has ELUs multiply them, which
   what turns (sides of a square, the tip of a heart) asks for: u = x cos(a) + y sin(a). Here every
   channel begins as an affine function of the coordinates whose three coefficients come from the
-  latent, and every further layer's channels have gains that come from it (FiLM, Perez et al. 2018).
+  latent, and every further layer's channels have gains between 0 and 2 that come from it (after
+  FiLM, Perez et al. 2018).
   With kernels of one pixel it is a network over coordinates (CPPN, Stanley 2007), which makes
   each pixel by itself and knows no border.
 
@@ -161,7 +162,9 @@ class ModulatedDecoder(snt.Module):
     of_y, of_x, offset = tf.split(self._affine(hidden)[:, None, None], 3, axis=-1)
     net = of_y * grid[..., :1] + of_x * grid[..., 1:] + offset  # [B*K, H/s, W/s, c]
     for conv, gain in zip(self._convs, self._gains, strict=True):
-      gains = precision.lower(1 + gain(hidden)[:, None, None], self._compute_dtype)
+      # bounded: else the layers multiply up, and latents at images unlike those of training grow
+      # from iteration to iteration
+      gains = precision.lower(1 + tf.tanh(gain(hidden))[:, None, None], self._compute_dtype)
       net = precision.lower(net, self._compute_dtype)
       net = gains * conv(tf.nn.elu(net))  # [B*K, H/s, W/s, c]
     net = self._last(tf.cast(tf.nn.elu(net), z.dtype))  # [B*K, H/s, W/s, (C+1) s^2]

@@ -163,7 +163,7 @@ def test_the_modulated_decoder_is_a_network_over_coordinates():
     hidden = elu(linear(z[0, slot], "hidden"))
     of_y, of_x, offset = np.split(linear(hidden, "affine"), 3)
     net = y * of_y + x * of_x + offset
-    net = (1 + linear(hidden, "gain_1")) * linear(elu(net), "conv_1")
+    net = (1 + np.tanh(linear(hidden, "gain_1"))) * linear(elu(net), "conv_1")
     net = linear(elu(net), "conv_2")
     np.testing.assert_allclose(logits[0, slot, row, column], net[:1], rtol=1e-9)
     np.testing.assert_allclose(means[0, slot, row, column], net[1:], rtol=1e-9)
@@ -175,6 +175,14 @@ def test_a_modulated_decoder_of_one_pixel_draws_the_same_at_every_size():
   z = tf.random.stateless_normal([2, 3, 4], [0, 1])
   for small, large in zip(decoder(z), decoder(z, (9, 11)), strict=True):
     np.testing.assert_allclose(small, large[:, :, ::2, ::2], atol=1e-5)
+
+
+def test_modulated_decodings_grow_no_faster_than_the_latents():
+  """Refinement feeds on what was decoded: were the gains unbounded, latents would run away."""
+  decoder = ModulatedDecoder((5, 6, 3), [8, 8, 8, 8], 1)
+  z = tf.random.stateless_normal([2, 3, 4], [0, 1])
+  largest = [np.abs(decoder(scale * z).means).max() for scale in (1e2, 1e4)]
+  assert largest[1] < 200 * largest[0]
 
 
 def test_full_channels_put_a_convolution_behind_the_sub_pixel_one():
