@@ -78,7 +78,7 @@ class DecoderConfig(Settings):
 
   Attributes:
     kind: "broadcast", "deconv" (ablation), or "modulated" (`decoders.ModulatedDecoder`; not in the
-      paper), which learns forms in fewer steps.
+      paper), which learns sprites in fewer steps.
     channels: of the ELU convolutions; a linear one of C + 1 channels follows.
     kernel: their size; odd but for the deconvolutional decoder.
     upsampling: s: the broadcast and the modulated decoder work at 1/s of the image's height and

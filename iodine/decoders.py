@@ -100,9 +100,8 @@ class ModulatedDecoder(snt.Module):
   what turns (sides of a square, the tip of a heart) asks for: u = x cos(a) + y sin(a). Here every
   channel begins as an affine function of the coordinates whose three coefficients come from the
   latent, and every further layer's channels have gains between 0 and 2 that come from it (after
-  FiLM, Perez et al. 2018).
-  With kernels of one pixel it is a network over coordinates (CPPN, Stanley 2007), which makes
-  each pixel by itself and knows no border.
+  FiLM, Perez et al. 2018). With kernels of one pixel it is a network over coordinates (CPPN,
+  Stanley 2007), which makes each pixel by itself and knows no border.
 
   Args:
     image_size: (H, W, C).

@@ -1,5 +1,6 @@
 """IODINE: iterative amortised inference of slots (Greff et al. 2019)."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -265,32 +266,15 @@ def _nll(mixture, mixed):
 def _make_decoder(config, compute_dtype):
   decoder = config.decoder
   constant = 5.0 if config.released.capacity_channels else None
+  options = {"constant": constant, "compute_dtype": compute_dtype, "name": "decoder"}
   if decoder.kind == "deconv":
-    return decoders.DeconvDecoder(
-      config.image_size,
-      decoder.channels,
-      decoder.kernel,
-      constant=constant,
-      compute_dtype=compute_dtype,
-      name="decoder",
-    )
-  if decoder.kind == "modulated":
-    return decoders.ModulatedDecoder(
-      config.image_size,
-      decoder.channels,
-      decoder.kernel,
-      constant=constant,
-      compute_dtype=compute_dtype,
+    make = decoders.DeconvDecoder
+  elif decoder.kind == "modulated":
+    make = functools.partial(decoders.ModulatedDecoder, upsampling=decoder.upsampling)
+  else:
+    make = functools.partial(
+      decoders.SpatialBroadcastDecoder,
       upsampling=decoder.upsampling,
-      name="decoder",
+      full_channels=decoder.full_channels,
     )
-  return decoders.SpatialBroadcastDecoder(
-    config.image_size,
-    decoder.channels,
-    decoder.kernel,
-    constant=constant,
-    compute_dtype=compute_dtype,
-    upsampling=decoder.upsampling,
-    full_channels=decoder.full_channels,
-    name="decoder",
-  )
+  return make(config.image_size, decoder.channels, decoder.kernel, **options)
