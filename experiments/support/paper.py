@@ -28,7 +28,8 @@ def method(config: Mapping[str, Any]) -> str:
   """What the model of a run's configuration is called; old runs name none and are IODINE's."""
   match config.get("model", "iodine"), config.get("cell"):
     case "iodine", _:
-      return "IODINE, deconv" if config.get("decoder") == "deconv" else "IODINE"
+      decoder = config.get("decoder", "broadcast")  # the paper's
+      return "IODINE" if decoder == "broadcast" else f"IODINE, {decoder}"
     case "nem", cell:
       return {"relational": "R-NEM", "recurrent": "RNN-NEM"}.get(cell, "N-EM")
     case "monet", _:
