@@ -49,10 +49,10 @@ def iterations(_run, _config):
   same_data(subjects)
   for subject in subjects:
     subject.need("iterations", "images")
+  draw_refinement(results, subjects[0], _config)  # first, for it refuses what is not there
   curves, trained = by_iteration(subjects, _config)
   number = min(scores["mse"].shape[1] for scores in curves.values())
   results.curves("iterations", curves, "Iteration", range(1, number + 1), trained)
-  draw_refinement(results, subjects[0], _config)
   return results.done()
 
 

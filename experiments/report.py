@@ -75,6 +75,8 @@ def report(_run, _config):
   """Scores, draws and writes report.html; returns its folder."""
   subject, results = open_run(_config), Results(_run)
   subject.need("images")
+  # first, for it refuses what is not there
+  refinement = draw_refinement(results, subject, _config) if subject.model.ITERATES else []
   page = Page(f"{subject.dataset}: run {pathlib.Path(subject.folder).name}")
   page.facts(_facts(subject))
   page.heading("Scores")
@@ -101,10 +103,9 @@ def report(_run, _config):
   chosen = pick(subject, {**_config, "num_images": _config["num_pictures"]})
   draw_decomposition(results, subject, _config, chosen)
   page.picture(results.files[-1], "Each slot is framed in the colour of its mask.")
-  if subject.model.ITERATES:
+  if refinement:
     page.heading("Refinement")
-    draw_refinement(results, subject, _config)
-    page.picture(results.files[-2], "One scene from iteration to iteration.")
+    page.picture(refinement[0], "One scene from iteration to iteration.")
     results.curves(
       "iterations",
       {f"T = {subject.model.config.num_iterations}": scores},

@@ -41,9 +41,10 @@ class Results:
     self.folder = run_directory(run)
     self.files: list[str] = []
 
-  def figure(self, name: str, figure: Figure) -> None:
-    """Saves a figure as PNG and PDF."""
+  def figure(self, name: str, figure: Figure) -> str:
+    """Saves a figure as PNG and PDF; returns the PNG's path."""
     self.files.append(save(figure, self.folder / name))
+    return self.files[-1]
 
   def json(self, name: str, values: Any) -> None:
     """Saves numbers as JSON, and in Sacred's info."""

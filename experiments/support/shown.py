@@ -68,13 +68,19 @@ def draw_decomposition(
   results.figure("decompositions", figure)
 
 
-def draw_refinement(results: Results, subject: Subject, config: Config) -> None:
+def draw_refinement(results: Results, subject: Subject, config: Config) -> list[str]:
   """The figures of the refinement, with slots masked in and with the bare masks.
 
   Args:
     results: where they go.
     subject: a Subject.
     config: with `image`, the position of the scene, and `shown`, the iterations, counted from 1.
+
+  Returns:
+    the paths of both.
+
+  Raises:
+    Refusal: there is no such scene, or no such iteration.
   """
   shown = list(config["shown"] or range(1, subject.num_decodes + 1))
   [(position, scene)] = pick(subject, config, [config["image"]])
@@ -84,7 +90,7 @@ def draw_refinement(results: Results, subject: Subject, config: Config) -> None:
     raise Refusal(
       f"there is no iteration {max(shown)}: the model decodes {len(decoded.masks)} times"
     )
-  rows = [t - 1 for t in shown]
+  rows, paths = [t - 1 for t in shown], []
   for name, slots in (("refinement", "masked"), ("refinement_masks", "mask")):
     figure = plotting.refinement(
       scene["image"][0].numpy(),
@@ -96,7 +102,8 @@ def draw_refinement(results: Results, subject: Subject, config: Config) -> None:
       iterations=shown,
       num_background=subject.spec.num_background,
     )
-    results.figure(name, figure)
+    paths.append(results.figure(name, figure))
+  return paths
 
 
 def at_least_2d(latents: np.ndarray) -> np.ndarray:

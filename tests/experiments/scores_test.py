@@ -11,6 +11,7 @@ from experiments import (
   generalization,
   iterations,
   multistability,
+  report,
   segmentation,
   slots,
   starts,
@@ -141,6 +142,15 @@ def test_iterations(trained_run, tmp_path):
     for t in (1, 4):
       assert_quantiles(table, scores, metric, "iteration", t, t - 1)
   assert (out / "refinement.png").is_file()
+
+
+@pytest.mark.parametrize("command", [iterations, report], ids=["iterations", "report"])
+def test_an_image_that_is_not_there_is_refused_before_others_are_scored(
+  trained_run, tmp_path, monkeypatch, command
+):
+  monkeypatch.setattr(command, "score", lambda *_, **__: pytest.fail("scored first"))
+  with pytest.raises(Refusal, match="there is no image 12: the split has 12"):
+    study(command, tmp_path, run=trained_run, image=12)
 
 
 def test_iterations_of_different_models(monkeypatch):
