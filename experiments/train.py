@@ -3,8 +3,9 @@
 Presets: tetrominoes, multi_dsprites, multi_dsprites_binarized, shapes, clevr6, clevr, clevr_single;
 of videos objects_room_flights and cater (docs/sequences.md); of Fig. 11 textured_mnist,
 textured_mnist_single and clevr6_grayscale.
-Modifiers: monet, rnn_nem, r_nem, vae (else it is IODINE; docs/models.md), deconv (IODINE's other
-decoder); quick and overnight, for two CPU cores; released, as the original program.
+Modifiers: monet, rnn_nem, r_nem, vae (else it is IODINE; docs/models.md), deconv and modulated
+(other decoders of IODINE's); quick and overnight, for two CPU cores; released, as the original
+program.
 Any key of the model can be set behind them (batch_size=4 num_slots=9 data.dir=...);
 `python -m experiments.train print_config with clevr6` lists them all. `resume_from=runs/3` goes on
 where run 3 stopped. strategy=multi_worker trains on all machines of TF_CONFIG (docs/scaling.md),

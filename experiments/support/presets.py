@@ -5,8 +5,8 @@ is not said here has its default there. "Paper" is Greff et al. 2019, mostly its
 
 A modifier is a function of what it modifies: it gets the values so far, flat (`data.name`), what
 the user wrote among them (these keys are in `asked`), and returns flat values. One that chooses
-another model (MODELS), or IODINE's other decoder, comes before all others; of a preset another
-model has SCENES only, none of IODINE's nets. What the user wrote wins over all.
+another model (MODELS), or another of IODINE's decoders (DECODERS), comes before all others; of a
+preset another model has SCENES only, none of IODINE's nets. What the user wrote wins over all.
 """
 
 from collections.abc import Callable, Mapping
@@ -237,6 +237,20 @@ def deconv(current: Mapping[str, Any]) -> Values:
   return DECONV
 
 
+# Not in the paper (`iodine.decoders.ModulatedDecoder`): as many channels as the preset's decoder.
+MODULATED: Values = {
+  "decoder": "modulated",
+  "decoder_kernel": 1,  # each pixel by itself
+  "decoder_upsampling": 1,
+  "decoder_full_channels": 0,
+}
+
+
+def modulated(current: Mapping[str, Any]) -> Values:
+  """IODINE with a decoder of ours, which draws what turns; not in the paper."""
+  return MODULATED
+
+
 def quick(current: Mapping[str, Any]) -> Values:
   """Small nets, for two CPU cores; all models see the same images.
 
@@ -256,6 +270,7 @@ def overnight(current: Mapping[str, Any]) -> Values:
   steps = {key: quick_presets.OVERNIGHT * values[key] for key in stretched}
   own = quick_presets.OVERNIGHT_OF_PRESET.get(current["preset"], {})
   every = {"checkpoint_every": 1000, "validate_every": 1000}
+  own = {**own, **_of_decoder(quick_presets.OVERNIGHT_OF_DECODER, current)}
   own = own if current["model"] == IODINE else _data(own)
   longer = {**values, **steps, **own, **every}
   return {**longer, **_more(current), **_stages(values, longer, current)}
@@ -266,8 +281,14 @@ def _small(current):
   own = quick_presets.OF_PRESET.get(current["preset"], {})
   if current["model"] != IODINE:
     return {**quick_presets.TRAINING, **_data(own), **BASELINES[current["modifier"]][2]}
-  decoder = quick_presets.DECONV if current["decoder"] == "deconv" else {}
-  return {**quick_presets.IODINE, **own, **decoder}
+  decoder = quick_presets.DECODERS.get(current["decoder"], {})
+  own = {**own, **decoder, **_of_decoder(quick_presets.OF_DECODER, current)}
+  return {**quick_presets.IODINE, **own}
+
+
+def _of_decoder(table, current):
+  """What a data set needs with a decoder that is not the paper's, if IODINE has one."""
+  return table.get((current["preset"], current.get("decoder")), {})
 
 
 def _more(current):
@@ -285,7 +306,7 @@ def _stages(first, last, current):
   few = {key: first[key]} if _more(current) and key not in asked else {}
   parts = []
   size = first.get("data.image_size")
-  if _is_smaller(size, _size(last, current)) and current["decoder"] == "broadcast":
+  if _is_smaller(size, _size(last, current)) and current["decoder"] != "deconv":
     # no variable depends on the images' size
     parts.append((quick_presets.SMALL, {"image_size": size, **few}))
   if few:
@@ -316,7 +337,8 @@ def _data(values: Values) -> Values:
 
 MODELS: dict[str, Modifier] = {name: _baseline(name) for name in BASELINES}
 KINDS = {name: values["model"] for name, (values, _, _) in BASELINES.items()}
-FIRST: dict[str, Modifier] = {**MODELS, "deconv": deconv}  # what others build on
+DECODERS: dict[str, Modifier] = {"deconv": deconv, "modulated": modulated}
+FIRST: dict[str, Modifier] = {**MODELS, **DECODERS}  # what others build on
 MODIFIERS: dict[str, Modifier] = {
   **FIRST,
   "released": released,

@@ -34,10 +34,18 @@ IODINE: Values = {
   "num_steps": 5000,
 }
 
-DECONV: Values = {  # half as many operations again as the broadcast decoder at a third of the size
-  "decoder_channels": [32, 32, 16],
-  "decoder_kernel": 3,
-  "decoder_upsampling": 1,
+# By IODINE's decoders but for the broadcast one: sizes that cost about as much as its own.
+DECODERS: dict[str, Values] = {
+  "deconv": {  # half as many operations again as the broadcast decoder at a third of the size
+    "decoder_channels": [32, 32, 16],
+    "decoder_kernel": 3,
+    "decoder_upsampling": 1,
+  },
+  "modulated": {
+    "decoder_channels": [32, 32, 32, 32],
+    "decoder_kernel": 1,
+    "decoder_upsampling": 2,
+  },
 }
 MUON: Values = {"optimizer": "muon", "learning_rate": 3e-3}
 # whatever a file holds that was generated for this: all scenes but these train
@@ -135,6 +143,14 @@ OF_PRESET: dict[str, Values] = {
     "num_steps": 1000,  # from models/clevr6: from nothing one slot comes to draw all there is
   },
 }
+# What a data set needs with another decoder, by the preset and `DECODERS`.
+OF_DECODER: dict[tuple[str, str], Values] = {
+  ("multi_dsprites", "modulated"): {
+    "kl_weight_start": 0.1,  # forms come sooner than with the broadcast decoder
+    "anneal_steps": 1500,
+    "num_steps": 2500,
+  },
+}
 # What `overnight` has besides more steps: the paper's larger images, in part. The KL stands against
 # a sum over pixels, so its weight grows with their number.
 OVERNIGHT_OF_PRESET: dict[str, Values] = {
@@ -149,4 +165,7 @@ OVERNIGHT_OF_PRESET: dict[str, Values] = {
     "num_steps": 2800,  # later slots fall out of use, and sprites share those that are left
   },
   "clevr6": {"data.image_size": [64, 64], "kl_weight": 0.9},
+}
+OVERNIGHT_OF_DECODER: dict[tuple[str, str], Values] = {
+  ("multi_dsprites", "modulated"): {"kl_weight_start": 0.33},
 }

@@ -119,8 +119,10 @@ class Schema:
     models = [n for n in names if n in presets.MODELS]
     others = [n for n in names if n in presets.MODIFIERS and n not in presets.MODELS]
     others.sort(key=lambda name: name not in presets.FIRST)  # else in the order that they came in
-    if len(models) > 1:
-      raise Refusal(f"a run has one model, got {' and '.join(models)}")
+    decoders = [n for n in names if n in presets.DECODERS]
+    for what, several in (("model", models), ("decoder", decoders)):
+      if len(several) > 1:
+        raise Refusal(f"a run has one {what}, got {' and '.join(several)}")
     chosen = presets.KINDS[models[0]] if models else presets.IODINE
     kind = _kind(updates.get("model", chosen))
     if models and kind != chosen:

@@ -105,7 +105,8 @@ def test_a_preset_is_the_default():
 
 
 def test_every_configuration_makes_a_model_and_a_training():
-  modifiers = ((), ("quick",), ("overnight",), ("released",))
+  modifiers = ((), ("quick",), ("overnight",), ("released",), ("modulated",))
+  modifiers += (("modulated", "quick"), ("modulated", "overnight"), ("modulated", "released"))
   for names in [(n, *m) for n in presets.SCENES for m in modifiers]:
     config = resolved(*names)
     make_config({**config, "image_size": (8, 8, 3)})
@@ -116,8 +117,14 @@ def test_every_key_of_a_preset_is_one_of_the_command_s():
   known = set(command.schema.fields())
   for name in presets.SCENES:
     assert set(presets.preset(name)) <= known
-  flat = [quick_presets.IODINE, quick_presets.DECONV, presets.DECONV, presets.RELEASED]
-  of_presets = (quick_presets.OF_PRESET, quick_presets.OVERNIGHT_OF_PRESET)
+  flat = [quick_presets.IODINE, presets.DECONV, presets.MODULATED, presets.RELEASED]
+  of_presets = (
+    quick_presets.OF_PRESET,
+    quick_presets.OVERNIGHT_OF_PRESET,
+    quick_presets.DECODERS,
+    quick_presets.OF_DECODER,
+    quick_presets.OVERNIGHT_OF_DECODER,
+  )
   for preset in [*flat, *(own for table in of_presets for own in table.values())]:
     assert set(preset) <= known
 
@@ -136,6 +143,35 @@ def test_the_deconvolutional_decoder_comes_before_all_other_modifiers(name):
   assert decoder(name, "quick", "deconv", decoder_channels=[8]).channels == (8,)
 
 
+@pytest.mark.parametrize("name", presets.SCENES)
+def test_the_modulated_decoder_is_one_word(name):
+  def config(*names, **updates):
+    return resolved(name, *names, **updates)
+
+  paper, ours = config(), config("modulated")
+  changed = {key for key in paper if paper[key] != ours[key]}
+  assert changed == {"decoder", "decoder_kernel"}  # the preset's channels, at the preset's size
+  assert (ours["decoder"], ours["decoder_kernel"]) == ("modulated", 1)
+  small = config("modulated", "quick")
+  assert small == config("quick", "modulated") == config("quick", decoder="modulated")
+  assert small["decoder_channels"] == [32, 32, 32, 32]
+  assert (small["decoder_kernel"], small["decoder_upsampling"]) == (1, 2)
+  assert config("quick", "modulated", decoder_channels=[8])["decoder_channels"] == [8]
+
+
+def test_what_sprites_need_with_the_modulated_decoder():
+  keys = ("kl_weight_start", "kl_weight", "anneal_steps", "num_steps")
+
+  def values(*names):
+    config = resolved("multi_dsprites", *names)
+    return [config[key] for key in keys]
+
+  assert values("quick") == [0.03, 0.4, 3000, 3500]
+  assert values("quick", "modulated") == [0.1, 0.4, 1500, 2500]
+  assert values("overnight", "modulated") == [0.33, 1.34, 1500, 12500]
+  assert resolved("clevr6", "quick", "modulated")["num_steps"] == 3000  # as with its own decoder
+
+
 FIRST_ITERATIONS = {  # of those that iterate eight times in the last tenth
   "tetrominoes": 5,
   "shapes": 6,
@@ -145,12 +181,13 @@ FIRST_ITERATIONS = {  # of those that iterate eight times in the last tenth
 }
 
 
-@pytest.mark.parametrize("model", [[], ["monet"], ["r_nem"], ["vae"]], ids=str)
+@pytest.mark.parametrize("model", [[], ["modulated"], ["monet"], ["r_nem"], ["vae"]], ids=str)
 def test_overnight_is_quick_with_more_steps_and_larger_images(model):
+  iodine = model in ([], ["modulated"])
   binary = ("shapes", "multi_dsprites_binarized")
   for name in binary if "r_nem" in model else presets.SCENES:
     quick, overnight = (resolved(name, *model, budget) for budget in ("quick", "overnight"))
-    fewer = name == "multi_dsprites_binarized" and not model  # with more slots fall out of use
+    fewer = name == "multi_dsprites_binarized" and iodine  # with more slots fall out of use
     assert overnight["num_steps"] == (2800 if fewer else 5 * quick["num_steps"])
     assert resolved(name, *model, "overnight", num_steps=7)["num_steps"] == 7
     if quick["learning_rate_schedule"] == "exponential":  # falls as far
@@ -162,10 +199,10 @@ def test_overnight_is_quick_with_more_steps_and_larger_images(model):
       assert sizes[1] == [64, 64]
       growth = np.prod(sizes[1]) / np.prod(sizes[0])
       for key in ("kl_weight", "kl_weight_start"):
-        if not model and quick[key] is not None:  # the KL stands against a sum over pixels
+        if iodine and quick[key] is not None:  # the KL stands against a sum over pixels
           assert overnight[key] == pytest.approx(growth * quick[key], rel=0.02)
           longer.add(key)
-    if not model and name in FIRST_ITERATIONS:  # see the tests below
+    if iodine and name in FIRST_ITERATIONS:  # see the tests below
       longer.add("curriculum")
     assert {k: v for k, v in overnight.items() if k not in longer} == {
       k: v for k, v in quick.items() if k not in longer
@@ -179,7 +216,7 @@ def stages_of(*names, **updates):
   ]
 
 
-@pytest.mark.parametrize("decoder", [[], ["deconv"]], ids=str)
+@pytest.mark.parametrize("decoder", [[], ["deconv"], ["modulated"]], ids=str)
 @pytest.mark.parametrize("name", presets.SCENES)
 def test_images_are_small_first_and_iterations_are_more_at_the_end(name, decoder):
   quick, overnight = (resolved(name, *decoder, budget) for budget in ("quick", "overnight"))
@@ -188,7 +225,7 @@ def test_images_are_small_first_and_iterations_are_more_at_the_end(name, decoder
     assert quick["num_iterations"] == overnight["num_iterations"] == 8
   at_the_end = [(0.9, None, few)] if few else []
   sizes = [config["data"]["image_size"] for config in (quick, overnight)]
-  larger = sizes[0] != sizes[1] and not decoder  # whose variables depend on the images' size
+  larger = sizes[0] != sizes[1] and decoder != ["deconv"]  # whose variables depend on the size
   for config, budget, parts in (
     (quick, "quick", at_the_end),
     (overnight, "overnight", [(0.75, sizes[0], few), *at_the_end] if larger else at_the_end),

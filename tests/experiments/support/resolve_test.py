@@ -254,6 +254,7 @@ def test_other_models(words, kind, expected):
     (["clevr6", "sigma_background=0.1"], "'sigma_background' of model=iodine: monet has it"),
     (["clevr6", "monet", "released"], "released is not for model=monet, which has no"),
     (["clevr6", "monet", "vae"], "a run has one model, got monet and vae"),
+    (["clevr6", "deconv", "modulated"], "a run has one decoder, got deconv and modulated"),
     (["clevr6", "monet", "model=vae"], "monet is model=monet, got model=vae besides"),
     (["clevr6", "clevr"], "a run has one data set, got clevr6 and clevr"),
     (["clevr6", "r_nem"], "binary"),
