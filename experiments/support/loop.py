@@ -159,7 +159,7 @@ class Loop:
   def draw(self, step: int) -> None:
     """Puts a decomposition of validation images, or a clip that moves, into TensorBoard."""
     data = self._config["data"]
-    subject = scoring.Subject(self._trainer.model, data, "validation", self._learned)
+    subject = scoring.Scored(self._trainer.model, data, "validation", self._learned)
     with self._progress.paused():
       if clips.is_video(data) and self._trainer.model.ITERATES:
         figure, animation = scoring.draw_clip(subject)

@@ -18,7 +18,7 @@ from iodine.outputs import SlotOutput
 from iodine.slot_model import SlotModel
 
 
-class Subject(NamedTuple):
+class Scored(NamedTuple):
   """A model, the data it is looked at with, and how.
 
   Attributes:
@@ -83,7 +83,7 @@ def evaluate_run(
   config, model, step = runs.load_run(run, which, data, num_starts)
   data = runs.changed_data(config["data"], data or {})
   learned = held_out.learned(run)
-  subject = Subject(model, data, split, learned, num_iterations, num_slots, seed)
+  subject = Scored(model, data, split, learned, num_iterations, num_slots, seed)
   held_out.check(learned, data, [split])
   starts = model.config.num_starts
   best = f", the best of {starts} starts each" if starts > 1 else ""
@@ -118,7 +118,7 @@ def evaluate_run(
   }
 
 
-def score(subject: Subject, num_images: int, batch_size: int) -> dict[str, np.ndarray]:
+def score(subject: Scored, num_images: int, batch_size: int) -> dict[str, np.ndarray]:
   """Scores by image and decode; see iodine.evaluation.Evaluator."""
   evaluator = evaluation.Evaluator(
     subject.model, subject.num_iterations, subject.num_slots, subject.num_background, subject.seed
@@ -126,12 +126,12 @@ def score(subject: Subject, num_images: int, batch_size: int) -> dict[str, np.nd
   return evaluator(scenes(subject, num_images, batch_size))
 
 
-def scenes(subject: Subject, num_images: int, batch_size: int) -> tf.data.Dataset:
+def scenes(subject: Scored, num_images: int, batch_size: int) -> tf.data.Dataset:
   """The first scenes of the subject's split; see held_out.scenes."""
   return held_out.scenes(subject.data, subject.split, num_images, batch_size, subject.learned)
 
 
-def decompose(subject: Subject, num_images: int) -> tuple[dict[str, Any], SlotOutput]:
+def decompose(subject: Scored, num_images: int) -> tuple[dict[str, Any], SlotOutput]:
   """The first scenes of a split, and every decode of them, [D, B]."""
   batch = next(iter(scenes(subject, num_images, num_images)))
   infer = inference.Inference(subject.model, subject.num_iterations, subject.num_slots)
@@ -149,14 +149,14 @@ def _scenes_drawn(subject):
   return figures
 
 
-def draw_clip(subject: Subject) -> tuple[Figure, np.ndarray]:
+def draw_clip(subject: Scored) -> tuple[Figure, np.ndarray]:
   """The first clip as a figure and as the pictures of an animation; see `clips.draw`."""
   frames, true_masks = next(clips.clips_of(scenes(subject, 1, 1)))
   tracked = tracking.Tracker(subject.model, subject.num_slots)(frames[None], subject.seed)
   return clips.draw(frames, true_masks, tracked, subject.num_background)
 
 
-def draw_decomposition(subject: Subject, num_images: int) -> Figure:
+def draw_decomposition(subject: Scored, num_images: int) -> Figure:
   """Image, true masks, reconstruction, masks and slots of the first scenes."""
   return _decomposition(subject, *decompose(subject, num_images))
 
