@@ -168,7 +168,7 @@ def test_what_sprites_need_with_the_modulated_decoder():
 
   assert values("quick") == [0.03, 0.4, 3000, 3500]
   assert values("quick", "modulated") == [0.1, 0.4, 1500, 2500]
-  assert values("overnight", "modulated") == [0.33, 1.34, 1500, 12500]
+  assert values("overnight", "modulated") == [0.33, 1.34, 1500, 3600]
   assert resolved("clevr6", "quick", "modulated")["num_steps"] == 3000  # as with its own decoder
 
 
@@ -187,8 +187,9 @@ def test_overnight_is_quick_with_more_steps_and_larger_images(model):
   binary = ("shapes", "multi_dsprites_binarized")
   for name in binary if "r_nem" in model else presets.SCENES:
     quick, overnight = (resolved(name, *model, budget) for budget in ("quick", "overnight"))
-    fewer = name == "multi_dsprites_binarized" and iodine  # with more slots fall out of use
-    assert overnight["num_steps"] == (2800 if fewer else 5 * quick["num_steps"])
+    fewer = {"multi_dsprites_binarized": 2800} if iodine else {}  # with more, slots fall out of use
+    fewer |= {"multi_dsprites": 3600} if "modulated" in model else {}  # ... or share sprites out
+    assert overnight["num_steps"] == fewer.get(name, 5 * quick["num_steps"])
     assert resolved(name, *model, "overnight", num_steps=7)["num_steps"] == 7
     if quick["learning_rate_schedule"] == "exponential":  # falls as far
       steps = [c["num_steps"] / c["learning_rate_decay_steps"] for c in (quick, overnight)]
