@@ -3,6 +3,8 @@
 The models are as small as they can be and learn for a few steps; all tests share them.
 """
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -69,10 +71,12 @@ METHOD = {"monet": "MONet", "r_nem": "R-NEM", "vae": "VAE"}
 
 
 @pytest.fixture(scope="session")
-def scenes(tiny_data):
-  """The folder of small Tetrominoes, with as many Shapes beside them."""
-  generate.generate("shapes", 60, out=str(tiny_data), progress=False)
-  return tiny_data
+def scenes(tiny_data, tmp_path_factory):
+  """A folder of small Tetrominoes, with as many Shapes beside them."""
+  folder = tmp_path_factory.mktemp("scenes")
+  shutil.copytree(tiny_data, folder, dirs_exist_ok=True)  # others find there what they expect
+  generate.generate("shapes", 60, out=str(folder), progress=False)
+  return folder
 
 
 def run_model(name, scenes, folder, **updates):

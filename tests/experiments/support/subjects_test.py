@@ -50,7 +50,7 @@ def test_another_folder_is_looked_at_in_place_of_a_file(trained_run, tmp_path):
   run = tmp_path / "run"
   shutil.copytree(trained_run, run)
   config = runs.load_config(run)
-  file = str(next(pathlib.Path(config["data"]["dir"]).glob("*.tfrecords")))
+  [file] = map(str, pathlib.Path(config["data"]["dir"]).glob("*.tfrecords"))
   write_json(run / "config.json", {**config, "data": {**config["data"], "path": [file]}})
   assert subjects.open_run(settings(run=str(run))).data["path"] == [file]
   with pytest.raises(datasets.DataError, match="nowhere/"):
