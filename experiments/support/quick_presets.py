@@ -34,7 +34,7 @@ IODINE: Values = {
   "num_steps": 5000,
 }
 
-# By IODINE's decoders but for the broadcast one: sizes that cost about as much as its own.
+# IODINE's decoders but for the broadcast one, as small as two cores need them.
 DECODERS: dict[str, Values] = {
   "deconv": {  # half as many operations again as the broadcast decoder at a third of the size
     "decoder_channels": [32, 32, 16],
