@@ -46,7 +46,7 @@ class RecordFile:
   def error(self, number: int, reason) -> DataError:
     return DataError(
       f"{self.path}, record {number}: {reason}; get or generate the file anew, or pass over "
-      'damaged records with on_error="skip"'
+      'damaged records with on_error="skip" (data.on_error=skip in training and evaluation)'
     )
 
   def index(self) -> dict | None:
