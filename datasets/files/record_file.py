@@ -46,7 +46,8 @@ class RecordFile:
   def error(self, number: int, reason) -> DataError:
     return DataError(
       f"{self.path}, record {number}: {reason}; get or generate the file anew, or pass over "
-      'damaged records with on_error="skip" (data.on_error=skip in training and evaluation)'
+      'damaged records with on_error="skip" (data.on_error=skip in training; '
+      "python -m datasets.recode --on-error skip writes a file without them)"
     )
 
   def index(self) -> dict | None:

@@ -17,7 +17,7 @@ def test_a_flipped_bit_is_found_and_only_its_record_lost(files):
   flip(files["compact"], offset_of(files["compact"], 7) + 100)
   message = error_of(files["compact"])
   assert "record 7: its checksum is wrong" in message
-  assert 'on_error="skip" (data.on_error=skip' in message
+  assert 'on_error="skip" (data.on_error=skip in training; ' in message
   file = records.RecordFile(files["compact"], on_error="skip")
   assert [n for n, _ in file] == [*range(7), *range(8, 20)]
   assert file.skipped == [7]
