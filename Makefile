@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+PIP := $(VENV)/bin/pip --disable-pip-version-check
 DATA := data/tetrominoes_train.tfrecords
 
 .PHONY: install train test notebooks lint wheel clean
@@ -13,9 +14,12 @@ DATA := data/tetrominoes_train.tfrecords
 
 install: $(VENV)/installed
 
+# uv unpacks at once what pip does one after the other, in half the processor's time. It does not read
+# pip's settings: where it does not find the packages, as with an index of one's own, pip looks.
 $(VENV)/installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) install --quiet uv && $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(RUN) \
+	  -r requirements-dev.txt || $(PIP) install --quiet -r requirements-dev.txt
 	touch $@
 
 train: install $(DATA)
@@ -39,8 +43,8 @@ lint: install
 # Into an empty folder, without the dependencies, which the virtual environment has.
 wheel: install
 	rm -rf build dist
-	$(VENV)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --target dist/site dist/*.whl
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	$(PIP) install --quiet --no-deps --target dist/site dist/*.whl
 	cd dist && PYTHONPATH=site ../$(RUN) -m experiments.train print_config with tetrominoes quick > /dev/null
 	@echo "$$(ls dist/*.whl) is whole"
 
