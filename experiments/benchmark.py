@@ -160,7 +160,7 @@ def _measure_calls(function, traced, config, replicas):
   result["flops"] = sum(c.flops * count for c, count in convolutions.items()) + products
   # the high-water mark must not be that of the convolutions measured below
   result["peak_memory"] = _memory()
-  if config["ceiling"]:
+  if config["ceiling"] and convolutions:  # an RNN-NEM has none
     seconds, _ = profiling.ceiling(convolutions)  # of all replicas, on one device
     result["ceiling"] = seconds / replicas
   return result

@@ -244,9 +244,10 @@ def _repeat_middle(x, length, axis):
   if size == length:
     return x
   before, middle, after = tf.split(x, [size // 2, 1, size // 2], axis=axis)
-  multiples = [1] * 4
-  multiples[axis] = length - size + 1
-  return tf.concat([before, tf.tile(middle, multiples), after], axis=axis)
+  # not tf.tile, whose gradient transposes integers: without AVX-512 oneDNN would complain of that
+  shape = [tf.shape(x)[0], *x.shape[1:]]
+  shape[axis] = length - size + 1
+  return tf.concat([before, tf.broadcast_to(middle, shape), after], axis=axis)
 
 
 class DeconvDecoder(snt.Module):

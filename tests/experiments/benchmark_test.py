@@ -39,6 +39,18 @@ def test_the_optimizer_of_the_quick_presets_is_measured(tmp_path, tiny_data):
   assert row["flops"] > 0
 
 
+def test_a_model_without_convolutions_has_no_ceiling(tmp_path, capsys):
+  benchmark.command.run(
+    ["shapes", "rnn_nem", "quick"],
+    {"parts": ["train"], "repeats": 1, "batch_size": 2, "hidden_size": 4, "num_iterations": 2},
+    tmp_path,
+  )
+  [row] = json.loads((tmp_path / "1" / "benchmark.json").read_text())["rows"]
+  assert row["flops"] > 0
+  assert "share_of_ceiling" not in row
+  assert "train" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
   ("updates", "message"),
   [
